@@ -1,0 +1,1 @@
+//! Updraft: a WebAssembly runtime for multithreaded programs.
