@@ -1,1 +1,3 @@
 //! Updraft: a WebAssembly runtime for multithreaded programs.
+
+pub mod host;

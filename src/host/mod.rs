@@ -1,0 +1,3 @@
+//! Host modules: what a guest may import.
+
+pub mod wasi;

@@ -1,0 +1,385 @@
+//! The world that a program sees: arguments, environment and open files.
+
+use super::fd_table::{Backing, Entry, FdTable, File};
+use super::stream::{Discard, InputStream, MemoryInput, OutputStream};
+use super::sys;
+use super::types::{FileType, Rights};
+use std::ffi::{CString, OsString};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Arguments, environment and open files of one program; its threads share one through an `Arc`.
+pub struct WasiCtx {
+    pub(super) args: StringTable,
+    pub(super) env: StringTable,
+    pub(super) files: FdTable,
+}
+
+impl WasiCtx {
+    /// Starts with no arguments, an empty environment, an empty standard input, and output discarded.
+    pub fn builder() -> WasiCtxBuilder {
+        WasiCtxBuilder::default()
+    }
+}
+
+/// Strings, each with its terminating zero, back to back as `args_get` hands them out.
+#[derive(Default)]
+pub(super) struct StringTable {
+    pub bytes: Vec<u8>,
+    /// Where each string starts, in bytes.
+    pub starts: Vec<u32>,
+}
+
+impl StringTable {
+    fn push(&mut self, string: &[u8]) {
+        self.starts.push(self.bytes.len() as u32);
+        self.bytes.extend_from_slice(string);
+        self.bytes.push(0);
+    }
+}
+
+/// Why a [`WasiCtx`] could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WasiCtxError {
+    /// A directory for the guest could not be opened.
+    #[error("cannot open directory {} (for the guest: {guest})", host.display())]
+    Preopen {
+        /// The host's path.
+        host: PathBuf,
+        /// The guest's path.
+        guest: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A guest path is empty or holds a zero byte.
+    #[error("bad guest path {guest:?} for directory {}: it is empty or holds a zero byte", host.display())]
+    GuestPath {
+        /// The host's path.
+        host: PathBuf,
+        /// The guest's path.
+        guest: String,
+    },
+    /// An argument holds a zero byte.
+    #[error("argument {index} holds a zero byte")]
+    Argument {
+        /// Its position; 0 is the program's name.
+        index: usize,
+    },
+    /// A variable's name is empty or holds `=`, or the name or value holds a zero byte.
+    #[error("bad environment variable {name:?}: an empty name, a '=' in it, or a zero byte")]
+    Variable {
+        /// The variable's name.
+        name: String,
+    },
+    /// Arguments or environment do not fit in a guest's address space.
+    #[error("arguments or environment are larger than 4 GiB")]
+    TooBig,
+    /// A standard stream cannot be used.
+    #[error("cannot use file descriptor {fd} as a standard stream or socket")]
+    Descriptor {
+        /// The host's descriptor.
+        fd: i32,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+enum Stdio {
+    Inherit,
+    Fd(OwnedFd),
+    Input(Arc<dyn InputStream>),
+    Output(Arc<dyn OutputStream>),
+}
+
+struct Preopen {
+    host: PathBuf,
+    guest: String,
+    read_only: bool,
+}
+
+/// Collects what a program shall see. Nothing is opened before [`WasiCtxBuilder::build`].
+pub struct WasiCtxBuilder {
+    args: Vec<OsString>,
+    env: Vec<(OsString, OsString)>,
+    stdio: [Stdio; 3],
+    preopens: Vec<Preopen>,
+    sockets: Vec<OwnedFd>,
+}
+
+impl Default for WasiCtxBuilder {
+    fn default() -> Self {
+        WasiCtxBuilder {
+            args: Vec::new(),
+            env: Vec::new(),
+            stdio: [
+                Stdio::Input(Arc::new(MemoryInput::default())),
+                Stdio::Output(Arc::new(Discard)),
+                Stdio::Output(Arc::new(Discard)),
+            ],
+            preopens: Vec::new(),
+            sockets: Vec::new(),
+        }
+    }
+}
+
+impl WasiCtxBuilder {
+    /// See [`WasiCtx::builder`].
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds one argument; the first is the program's name.
+    pub fn arg(mut self, arg: impl Into<OsString>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// Adds arguments.
+    pub fn args<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets an environment variable. The last value given for a name counts.
+    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        let name = name.into();
+        self.env.retain(|(old, _)| *old != name);
+        self.env.push((name, value.into()));
+        self
+    }
+
+    /// Takes over all environment variables of this process.
+    pub fn inherit_env(self) -> Self {
+        std::env::vars_os().fold(self, |builder, (name, value)| builder.env(name, value))
+    }
+
+    /// Lets the guest use descriptors 0, 1 and 2 of this process, unbuffered. The guest's flags on them
+    /// (`nonblock`, `append`) are the process's own.
+    pub fn inherit_stdio(mut self) -> Self {
+        self.stdio = [Stdio::Inherit, Stdio::Inherit, Stdio::Inherit];
+        self
+    }
+
+    /// Standard input from a stream of the embedder.
+    pub fn stdin(mut self, stream: impl InputStream + 'static) -> Self {
+        self.stdio[0] = Stdio::Input(Arc::new(stream));
+        self
+    }
+
+    /// Standard output to a stream of the embedder.
+    pub fn stdout(mut self, stream: impl OutputStream + 'static) -> Self {
+        self.stdio[1] = Stdio::Output(Arc::new(stream));
+        self
+    }
+
+    /// Standard error output to a stream of the embedder.
+    pub fn stderr(mut self, stream: impl OutputStream + 'static) -> Self {
+        self.stdio[2] = Stdio::Output(Arc::new(stream));
+        self
+    }
+
+    /// Standard input from a file, pipe or socket.
+    pub fn stdin_fd(mut self, fd: impl Into<OwnedFd>) -> Self {
+        self.stdio[0] = Stdio::Fd(fd.into());
+        self
+    }
+
+    /// Standard output to a file, pipe or socket.
+    pub fn stdout_fd(mut self, fd: impl Into<OwnedFd>) -> Self {
+        self.stdio[1] = Stdio::Fd(fd.into());
+        self
+    }
+
+    /// Standard error output to a file, pipe or socket.
+    pub fn stderr_fd(mut self, fd: impl Into<OwnedFd>) -> Self {
+        self.stdio[2] = Stdio::Fd(fd.into());
+        self
+    }
+
+    /// Gives the guest a directory of the host, and all below it, under a path of the guest. In a
+    /// `read_only` one, whatever would change the file system gives `rofs`.
+    pub fn preopened_dir(
+        mut self,
+        host: impl AsRef<Path>,
+        guest: impl Into<String>,
+        read_only: bool,
+    ) -> Self {
+        let host = host.as_ref().to_path_buf();
+        self.preopens.push(Preopen { host, guest: guest.into(), read_only });
+        self
+    }
+
+    /// Gives the guest a socket, for instance one that listens for `sock_accept`. Sockets are numbered
+    /// after the preopened directories.
+    pub fn preopened_socket(mut self, socket: impl Into<OwnedFd>) -> Self {
+        self.sockets.push(socket.into());
+        self
+    }
+
+    /// Opens the directories and makes the context. Descriptors are 0 to 2 for the standard streams, then
+    /// directories and sockets in the order they were given.
+    pub fn build(self) -> Result<WasiCtx, WasiCtxError> {
+        let mut args = StringTable::default();
+        for (index, arg) in self.args.into_iter().enumerate() {
+            let arg = CString::new(arg.into_vec()).map_err(|_| WasiCtxError::Argument { index })?;
+            args.push(arg.as_bytes());
+        }
+
+        let mut env = StringTable::default();
+        for (name, value) in self.env {
+            let lossy = name.to_string_lossy().into_owned();
+            if name.is_empty() || name.as_bytes().contains(&b'=') {
+                return Err(WasiCtxError::Variable { name: lossy });
+            }
+            let pair = [name.as_bytes(), b"=", value.as_bytes()].concat();
+            let pair = CString::new(pair).map_err(|_| WasiCtxError::Variable { name: lossy })?;
+            env.push(pair.as_bytes());
+        }
+        if args.bytes.len().max(env.bytes.len()) > u32::MAX as usize {
+            return Err(WasiCtxError::TooBig);
+        }
+
+        let files = FdTable::default();
+        let mut entries = Vec::new();
+        for (fd, stdio) in (0..).zip(self.stdio) {
+            entries.push(stdio_entry(fd, stdio)?);
+        }
+        for preopen in self.preopens {
+            entries.push(open_preopen(preopen)?);
+        }
+        for socket in self.sockets {
+            entries.push(fd_entry(Backing::Owned(socket))?);
+        }
+        for entry in entries {
+            files.insert(entry).map_err(|_| WasiCtxError::TooBig)?;
+        }
+        Ok(WasiCtx { args, env, files })
+    }
+}
+
+fn stdio_entry(fd: i32, stdio: Stdio) -> Result<Entry, WasiCtxError> {
+    let common =
+        Rights::FD_FILESTAT_GET.with(Rights::FD_FDSTAT_SET_FLAGS).with(Rights::POLL_FD_READWRITE);
+    let (backing, base) = match stdio {
+        // SAFETY: the standard descriptors belong to the whole process and are not closed by it. Were
+        // one closed all the same, calls would give `badf`.
+        Stdio::Inherit => {
+            return fd_entry(Backing::Inherited(unsafe { BorrowedFd::borrow_raw(fd) }));
+        }
+        Stdio::Fd(fd) => return fd_entry(Backing::Owned(fd)),
+        Stdio::Input(stream) => (Backing::Input(stream), Rights::FD_READ),
+        Stdio::Output(stream) => (Backing::Output(stream), Rights::FD_WRITE),
+    };
+    let file = Arc::new(File::new(backing, FileType::Unknown));
+    Ok(Entry { file, base: base.with(common), inheriting: Rights::empty() })
+}
+
+/// An entry for a descriptor that exists, with the rights that its type and access mode allow.
+fn fd_entry(backing: Backing) -> Result<Entry, WasiCtxError> {
+    let fd = match &backing {
+        Backing::Owned(fd) => fd.as_raw_fd(),
+        Backing::Inherited(fd) => fd.as_raw_fd(),
+        Backing::Input(_) | Backing::Output(_) => -1,
+    };
+    // A process may have been started with one of the standard descriptors closed: then the guest has
+    // a descriptor that gives `badf` too, and the numbers of the others stay.
+    let (filetype, mode) = match sys::fstat(fd) {
+        Ok(stat) => (host_filetype(fd, &stat), access_mode(fd)),
+        Err(_) if matches!(backing, Backing::Inherited(_)) => (FileType::Unknown, libc::O_RDWR),
+        Err(_) => {
+            return Err(WasiCtxError::Descriptor { fd, source: io::Error::last_os_error() });
+        }
+    };
+    let mut base = applicable_rights(fd, filetype);
+    if mode == libc::O_RDONLY {
+        base = base.without(Rights::NEEDS_WRITE);
+    }
+    if mode == libc::O_WRONLY {
+        base = base.without(Rights::FD_READ);
+    }
+    let file = Arc::new(File::new(backing, filetype));
+    Ok(Entry { file, base, inheriting: Rights::empty() })
+}
+
+/// The rights that mean something for a file of this type.
+pub(super) fn applicable_rights(fd: i32, filetype: FileType) -> Rights {
+    match filetype {
+        FileType::Directory => Rights::DIRECTORY,
+        FileType::SocketDgram | FileType::SocketStream => Rights::SOCKET,
+        // This is how a guest's `isatty` tells a terminal: a character device that cannot seek.
+        // SAFETY: no memory is involved.
+        FileType::CharacterDevice if unsafe { libc::isatty(fd) } == 1 => {
+            Rights::FILE.without(Rights::FD_SEEK.with(Rights::FD_TELL))
+        }
+        _ => Rights::FILE,
+    }
+}
+
+fn access_mode(fd: i32) -> i32 {
+    // SAFETY: F_GETFL takes no argument and touches no memory.
+    match unsafe { libc::fcntl(fd, libc::F_GETFL) } {
+        -1 => libc::O_RDWR,
+        flags => flags & libc::O_ACCMODE,
+    }
+}
+
+/// The type of an open file; unlike [`FileType::from_mode`] this tells the kinds of sockets apart.
+pub(super) fn host_filetype(fd: i32, stat: &libc::stat) -> FileType {
+    let filetype = FileType::from_mode(stat.st_mode);
+    if filetype != FileType::SocketStream {
+        return filetype;
+    }
+    let mut kind: libc::c_int = 0;
+    let mut len = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: the buffer is an int, as SO_TYPE has it, and `len` says so.
+    unsafe {
+        libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_TYPE, (&raw mut kind).cast(), &raw mut len);
+    }
+    if kind == libc::SOCK_DGRAM { FileType::SocketDgram } else { FileType::SocketStream }
+}
+
+fn open_preopen(preopen: Preopen) -> Result<Entry, WasiCtxError> {
+    let Preopen { host, guest, read_only } = preopen;
+    if guest.is_empty() || guest.contains('\0') {
+        return Err(WasiCtxError::GuestPath { host, guest });
+    }
+    let opened = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(&host);
+    let directory = match opened {
+        Ok(directory) => OwnedFd::from(directory),
+        Err(source) => return Err(WasiCtxError::Preopen { host, guest, source }),
+    };
+    let file = File {
+        read_only,
+        preopen: Some(guest.into_bytes()),
+        ..File::new(Backing::Owned(directory), FileType::Directory)
+    };
+    Ok(Entry { file: Arc::new(file), base: Rights::DIRECTORY, inheriting: Rights::ALL })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_name_what_was_wrong() {
+        let error = |builder: WasiCtxBuilder| builder.build().err().map(|e| e.to_string()).unwrap();
+        assert!(
+            error(WasiCtx::builder().preopened_dir("/no/such", "/g", false)).contains("/no/such")
+        );
+        assert!(error(WasiCtx::builder().arg("ok").arg("a\0b")).contains("argument 1"));
+        assert!(error(WasiCtx::builder().env("A=B", "c")).contains("A=B"));
+        assert!(error(WasiCtx::builder().preopened_dir("/", "", false)).contains("empty"));
+    }
+
+    #[test]
+    fn the_last_value_of_a_variable_counts() {
+        let ctx = WasiCtx::builder().env("A", "1").env("B", "2").env("A", "3").build().unwrap();
+        assert_eq!(ctx.env.bytes, b"B=2\0A=3\0");
+        assert_eq!(ctx.env.starts, [0, 4]);
+    }
+}

@@ -1,0 +1,165 @@
+//! WASI preview 1 (`wasi_snapshot_preview1`), whole, for programs with threads.
+//!
+//! [`WasiCtx`] is what a program sees of the world; its threads share one. [`FUNCTIONS`] is the table of
+//! what a guest may import: name, types and a way to call it. The engine gives each call a [`Host`], which
+//! knows the guest's memory and whether the program is being stopped.
+//!
+//! Three rules hold throughout. No lock is held across a system call. A call that may block enters the
+//! kernel directly and asks [`Host::stopped`] whenever a signal breaks it (`sys`). Guest memory is never
+//! behind a Rust reference (`memory`).
+//!
+//! A broken pipe gives `pipe`: the process must ignore `SIGPIPE`, as Rust programs do from their start.
+//!
+//! Source: the witx text of preview 1, and the POSIX functions that it names; where both are silent, Linux.
+
+#![expect(clippy::too_many_arguments, reason = "handlers take the parameters of the witx text")]
+
+mod args;
+mod clock;
+mod ctx;
+mod errno;
+mod fd_table;
+mod memory;
+mod process;
+mod stream;
+mod sys;
+mod types;
+
+pub use ctx::{WasiCtx, WasiCtxBuilder, WasiCtxError};
+pub use errno::Errno;
+pub use memory::GuestMemory;
+pub use stream::{Discard, InputStream, MemoryInput, MemoryOutput, OutputStream};
+pub use types::{FdFlags, FileType, FstFlags, LookupFlags, OFlags, RiFlags, Rights, SdFlags};
+
+/// The module name under which guests import these functions.
+pub const MODULE: &str = "wasi_snapshot_preview1";
+
+/// What a call asks of the engine.
+pub trait Host {
+    /// Linear memory 0 as it is now; asked anew by each call, since it may grow between them.
+    fn memory(&self) -> GuestMemory;
+
+    /// Whether the thread group is being stopped. Once true, it stays so.
+    fn stopped(&self) -> bool;
+}
+
+/// Why a call does not return to the guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WasiExit {
+    /// The program ends with this code.
+    Exit(u32),
+    /// The thread group is being stopped: unwind this thread.
+    Stopped,
+}
+
+/// The types of parameters and results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WasiType {
+    /// A 32-bit integer.
+    I32,
+    /// A 64-bit integer.
+    I64,
+}
+
+/// How a function is called: one slot per parameter, an `i32` zero-extended. Gives the error code, or
+/// nothing where the function has no result.
+pub type WasiCall = fn(&WasiCtx, &dyn Host, &[u64]) -> Result<Option<u32>, WasiExit>;
+
+/// A function that guests may import from [`MODULE`].
+pub struct WasiFunc {
+    /// Its name, as the witx text has it.
+    pub name: &'static str,
+    /// The types of its parameters.
+    pub params: &'static [WasiType],
+    /// The types of its results: an `i32` error code, or none for `proc_exit`.
+    pub results: &'static [WasiType],
+    /// Calls it.
+    pub call: WasiCall,
+}
+
+/// The function of this name in the module of this name, if there is one.
+pub fn lookup(module: &str, name: &str) -> Option<&'static WasiFunc> {
+    FUNCTIONS.iter().find(|function| module == MODULE && function.name == name)
+}
+
+/// The wasm type of a parameter.
+macro_rules! param_type {
+    (i32) => {
+        WasiType::I32
+    };
+    (ptr) => {
+        WasiType::I32
+    };
+    (i64) => {
+        WasiType::I64
+    };
+}
+
+/// A parameter as its handler takes it: `i32` as `u32`, `i64` and addresses as `u64`.
+macro_rules! param_value {
+    (i32, $slot:ident) => {
+        $slot as u32
+    };
+    (ptr, $slot:ident) => {
+        u64::from($slot as u32)
+    };
+    (i64, $slot:ident) => {
+        $slot
+    };
+}
+
+/// The result types of a function.
+macro_rules! result_types {
+    (errno) => {
+        &[WasiType::I32]
+    };
+    (never) => {
+        &[]
+    };
+}
+
+/// Writes the table: `handler(parameter: type, ...) -> result` makes one function of the handler's name.
+macro_rules! functions {
+    ($($file:ident::$name:ident($($param:ident: $ty:tt),*) -> $result:ident;)*) => {
+        /// Every function of preview 1.
+        pub static FUNCTIONS: &[WasiFunc] = &[$(WasiFunc {
+            name: stringify!($name),
+            params: &[$(param_type!($ty)),*],
+            results: result_types!($result),
+            call: |ctx, host, args| {
+                let outcome = match *args {
+                    [$($param),*] => $file::$name(ctx, host $(, param_value!($ty, $param))*),
+                    _ => Err(Errno::Inval.into()),
+                };
+                finish(stringify!($name), args, outcome)
+            },
+        }),*];
+    };
+}
+
+functions! {
+    args::args_get(argv: ptr, argv_buf: ptr) -> errno;
+    args::args_sizes_get(count: ptr, size: ptr) -> errno;
+    args::environ_get(environ: ptr, environ_buf: ptr) -> errno;
+    args::environ_sizes_get(count: ptr, size: ptr) -> errno;
+    clock::clock_res_get(id: i32, result: ptr) -> errno;
+    clock::clock_time_get(id: i32, precision: i64, result: ptr) -> errno;
+    process::proc_exit(code: i32) -> never;
+    process::proc_raise(signal: i32) -> errno;
+    process::random_get(buf: ptr, len: i32) -> errno;
+    process::sched_yield() -> errno;
+}
+
+/// Turns a handler's outcome into what the engine gets, and tells the trace.
+fn finish(name: &str, args: &[u64], outcome: sys::Outcome) -> Result<Option<u32>, WasiExit> {
+    let errno = match outcome {
+        Ok(()) => Errno::Success,
+        Err(sys::Failure::Errno(errno)) => errno,
+        Err(sys::Failure::Exit(exit)) => {
+            tracing::trace!(target: "updraft::wasi", name, ?args, ?exit);
+            return Err(exit);
+        }
+    };
+    tracing::trace!(target: "updraft::wasi", name, ?args, %errno);
+    Ok(Some(errno as u32))
+}
