@@ -22,7 +22,10 @@ mod errno;
 mod fd_table;
 mod file;
 mod memory;
+mod path;
 mod process;
+mod readdir;
+mod resolve;
 mod stream;
 mod sys;
 mod types;
@@ -161,11 +164,26 @@ functions! {
     descriptor::fd_prestat_dir_name(fd: i32, path: ptr, len: i32) -> errno;
     file::fd_pwrite(fd: i32, iovs: ptr, count: i32, offset: i64, nwritten: ptr) -> errno;
     file::fd_read(fd: i32, iovs: ptr, count: i32, nread: ptr) -> errno;
+    readdir::fd_readdir(fd: i32, buf: ptr, len: i32, cookie: i64, result: ptr) -> errno;
     descriptor::fd_renumber(from: i32, to: i32) -> errno;
     file::fd_seek(fd: i32, delta: i64, whence: i32, result: ptr) -> errno;
     file::fd_sync(fd: i32) -> errno;
     file::fd_tell(fd: i32, result: ptr) -> errno;
     file::fd_write(fd: i32, iovs: ptr, count: i32, nwritten: ptr) -> errno;
+    path::path_create_directory(fd: i32, path: ptr, len: i32) -> errno;
+    path::path_filestat_get(fd: i32, lookup: i32, path: ptr, len: i32, result: ptr) -> errno;
+    path::path_filestat_set_times(
+        fd: i32, lookup: i32, path: ptr, len: i32, atim: i64, mtim: i64, flags: i32) -> errno;
+    path::path_link(old_fd: i32, old_flags: i32, old_path: ptr, old_len: i32,
+        new_fd: i32, new_path: ptr, new_len: i32) -> errno;
+    path::path_open(fd: i32, lookup: i32, path: ptr, len: i32, oflags: i32,
+        base: i64, inheriting: i64, fdflags: i32, result: ptr) -> errno;
+    path::path_readlink(fd: i32, path: ptr, len: i32, buf: ptr, buf_len: i32, result: ptr) -> errno;
+    path::path_remove_directory(fd: i32, path: ptr, len: i32) -> errno;
+    path::path_rename(old_fd: i32, old_path: ptr, old_len: i32,
+        new_fd: i32, new_path: ptr, new_len: i32) -> errno;
+    path::path_symlink(target: ptr, target_len: i32, fd: i32, path: ptr, len: i32) -> errno;
+    path::path_unlink_file(fd: i32, path: ptr, len: i32) -> errno;
     process::proc_exit(code: i32) -> never;
     process::proc_raise(signal: i32) -> errno;
     process::random_get(buf: ptr, len: i32) -> errno;
