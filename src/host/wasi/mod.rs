@@ -23,9 +23,11 @@ mod fd_table;
 mod file;
 mod memory;
 mod path;
+mod poll;
 mod process;
 mod readdir;
 mod resolve;
+mod sock;
 mod stream;
 mod sys;
 mod types;
@@ -184,10 +186,15 @@ functions! {
         new_fd: i32, new_path: ptr, new_len: i32) -> errno;
     path::path_symlink(target: ptr, target_len: i32, fd: i32, path: ptr, len: i32) -> errno;
     path::path_unlink_file(fd: i32, path: ptr, len: i32) -> errno;
+    poll::poll_oneoff(subscriptions: ptr, events: ptr, count: i32, result: ptr) -> errno;
     process::proc_exit(code: i32) -> never;
     process::proc_raise(signal: i32) -> errno;
     process::random_get(buf: ptr, len: i32) -> errno;
     process::sched_yield() -> errno;
+    sock::sock_accept(fd: i32, flags: i32, result: ptr) -> errno;
+    sock::sock_recv(fd: i32, iovs: ptr, count: i32, flags: i32, nread: ptr, out_flags: ptr) -> errno;
+    sock::sock_send(fd: i32, iovs: ptr, count: i32, flags: i32, nwritten: ptr) -> errno;
+    sock::sock_shutdown(fd: i32, how: i32) -> errno;
 }
 
 /// Turns a handler's outcome into what the engine gets, and tells the trace.
