@@ -1,0 +1,54 @@
+//! All that knows the operating system and the machine: x86-64 Linux, for now.
+//!
+//! * `entry`: the assembly through which a thread enters compiled code, and leaves it early.
+//! * `signal`: faults of compiled code become traps, and one real-time signal stops a thread.
+//! * `mmap`: address ranges reserved for linear memories, known to the fault handler.
+//! * `stack`: the bounds of native stacks, alternate stacks for handlers, value stacks.
+//! * `futex`: sleeping on a word.
+//!
+//! # The protocol between entry and handlers
+//!
+//! Everything hangs on one per-thread word, [`ThreadState::state`]. While it is [`NATIVE`], a handler on that
+//! thread may abandon whatever runs, wherever the program counter is, and go back to the save area of the
+//! innermost [`enter_native`]. While it is [`HOST`], a handler only leaves a note. Only the thread itself (and
+//! handlers on it) writes the word, so program order is all the order that is needed:
+//!
+//! 1. `enter_native` publishes a complete save area, then sets NATIVE, then looks at `pending`. A stopper sets
+//!    `pending`, then sends the signal. If the signal comes before NATIVE, the look finds `pending`; if it comes
+//!    after, the handler unwinds. There is no third case.
+//! 2. On the way out, HOST is set before the save area is unlinked.
+//! 3. A builtin that takes locks or blocks sets HOST first ([`leave_native`]), and at its end NATIVE, and looks
+//!    at `pending` again ([`back_to_native`]).
+//!
+//! What remains is a signal that comes just before a blocking system call in HOST. It is lost, so the stopper
+//! repeats it until the thread has answered (see [`crate::threads`]).
+//!
+//! [`ThreadState::state`]: updraft_jit::abi::ThreadState::state
+//! [`NATIVE`]: updraft_jit::abi::state::NATIVE
+//! [`HOST`]: updraft_jit::abi::state::HOST
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+compile_error!("Updraft runs on x86-64 Linux only; a port begins with this module");
+
+mod entry;
+pub mod futex;
+mod mmap;
+mod signal;
+mod stack;
+
+pub use entry::{
+    Recorder, back_to_native, enter_native, leave_native, raise_address, raise_pending_address,
+};
+pub use mmap::Reservation;
+pub use signal::{
+    CurrentGuard, SignalTarget, current_thread, install, prepare_thread, set_current, stop_signal,
+};
+pub use stack::{ValueStack, ensure_alt_stack, native_stack_bounds};
+
+/// Bytes of a page.
+pub const PAGE: usize = 4096;
+
+/// `bytes` rounded up to whole pages; `None` beyond the address space.
+fn page_ceil(bytes: usize) -> Option<usize> {
+    bytes.checked_next_multiple_of(PAGE)
+}
