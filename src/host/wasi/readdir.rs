@@ -29,10 +29,10 @@ pub(super) fn fd_readdir(
     let memory = host.memory();
     memory.slice_for_syscall(buf, buf_len.into())?;
     let mut out = Out { memory, at: buf, room: buf_len };
-    match open_at(host, entry.file.fd_or(Errno::Notdir)?, cookie) {
-        Ok(dir) => list(host, &dir, &mut out)?,
+    let dir = entry.file.fd_or(Errno::Notdir)?;
+    match open_at(host, dir, cookie).and_then(|dir| list(host, &dir, &mut out)) {
         // A directory that was removed while open has no entries any more.
-        Err(Failure::Errno(Errno::Noent)) => {}
+        Ok(()) | Err(Failure::Errno(Errno::Noent)) => {}
         Err(failure) => return Err(failure),
     }
     Ok(memory.write_u32(result, buf_len - out.room)?)
