@@ -4,7 +4,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use updraft::host::wasi::{
     Errno, GuestMemory, Host, MODULE, OFlags, Rights, WasiCtx, WasiCtxBuilder, WasiExit, lookup,
 };
@@ -272,12 +272,23 @@ pub fn install_signal() {
 /// A thread that makes one call, and can be sent signals.
 pub struct Caller<T> {
     thread: std::thread::JoinHandle<T>,
+    /// The kernel's id of the thread; 0 until it is about to make the call.
+    tid: Arc<AtomicI32>,
 }
 
 impl<T: Send + 'static> Caller<T> {
     pub fn spawn(call: impl FnOnce() -> T + Send + 'static) -> Caller<T> {
         install_signal();
-        Caller { thread: std::thread::spawn(call) }
+        let tid = Arc::new(AtomicI32::new(0));
+        let thread = std::thread::spawn({
+            let tid = tid.clone();
+            move || {
+                // SAFETY: no memory is involved.
+                tid.store(unsafe { libc::gettid() }, Ordering::SeqCst);
+                call()
+            }
+        });
+        Caller { thread, tid }
     }
 
     pub fn finished(&self) -> bool {
@@ -304,20 +315,15 @@ impl<T: Send + 'static> Caller<T> {
     }
 
     /// Waits until the thread sleeps in the kernel, as its state in /proc tells.
-    pub fn wait_until_blocked(&self, tid: i32) {
+    pub fn wait_until_blocked(&self) {
         while !self.finished() {
+            let tid = self.tid.load(Ordering::SeqCst);
             let stat = std::fs::read_to_string(format!("/proc/self/task/{tid}/stat"));
             let state = stat.ok().and_then(|s| s.rsplit(") ").next()?.chars().next());
-            if state == Some('S') {
+            if tid != 0 && state == Some('S') {
                 return;
             }
             std::thread::yield_now();
         }
     }
-}
-
-/// The kernel's id of this thread.
-pub fn tid() -> i32 {
-    // SAFETY: no memory is involved.
-    unsafe { libc::gettid() }
 }
