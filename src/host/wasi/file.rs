@@ -99,7 +99,7 @@ fn offset(raw: u64) -> Result<libc::off_t, Errno> {
     libc::off_t::try_from(raw).map_err(|_| Errno::Inval)
 }
 
-/// `fd_pread` as the witx text has it, beside `fd_pwrite`: streams of the embedder give `spipe`.
+/// Needs the right to seek too, as the witx text has it. Streams of the embedder give `spipe`.
 pub(super) fn fd_pread(
     ctx: &WasiCtx,
     host: &dyn Host,
