@@ -5,3 +5,8 @@
 
 pub mod abi;
 pub mod env;
+
+#[cfg(feature = "llvm")]
+mod llvm_load;
+#[cfg(feature = "llvm")]
+pub use llvm_load::{LLVM_MAJOR, LLVM_VARIABLE, LlvmInfo, LoadError, load};

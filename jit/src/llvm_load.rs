@@ -1,0 +1,196 @@
+//! Loads libLLVM when it is first needed.
+//!
+//! Linking libLLVM, in either way, costs every start of the program 5 to 16 ms. So nothing links it: the C API's functions
+//! are stubs (`llvm_stubs.s`) that jump through slots, and [`load`] fills the slots from a library that it opens. Every
+//! type of this crate that calls LLVM calls [`load`] in its constructor; before, a stub would jump to address 0.
+
+use std::ffi::{CStr, CString, c_char, c_void};
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use inkwell::llvm_sys::support::LLVMParseCommandLineOptions;
+use inkwell::targets::{InitializationConfig, Target};
+
+#[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+compile_error!("the feature `llvm` needs x86-64 Linux; build with --no-default-features");
+
+std::arch::global_asm!(include_str!("llvm_stubs.s"), options(raw));
+
+unsafe extern "C" {
+    static updraft_llvm_names: c_char;
+    static mut updraft_llvm_slots: *const c_void;
+}
+
+/// The major version of LLVM whose C API the crate was written for. The API is not stable between major versions.
+pub const LLVM_MAJOR: u32 = 22;
+
+/// The environment variable that names the library to load, instead of the usual places.
+pub const LLVM_VARIABLE: &str = "UPDRAFT_LLVM";
+
+const USUAL_PLACES: [&CStr; 4] = [
+    c"libLLVM.so.22.1",
+    c"libLLVM-22.so",
+    c"/usr/lib/llvm-22/lib/libLLVM.so.22.1",
+    c"/usr/lib/llvm-22/lib/libLLVM-22.so",
+];
+
+/// Options that are the same for the whole process, as for LLVM's command line tools.
+///
+/// Widening of induction variables must be off: with it the vectoriser gives up on loops with 32-bit indices.
+/// LLVM swallows options that it does not know; a test shows that this one has its effect.
+const OPTIONS: [&CStr; 2] = [c"updraft", c"-indvars-widen-indvars=false"];
+
+/// The library that was loaded.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LlvmInfo {
+    /// Major, minor and patch.
+    pub version: (u32, u32, u32),
+    /// Where it was found.
+    pub path: PathBuf,
+}
+
+/// Why LLVM cannot be used.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// No library could be opened.
+    #[error("no LLVM {LLVM_MAJOR} library found: {reason}; install libllvm{LLVM_MAJOR} or set {LLVM_VARIABLE} to its path")]
+    NotFound {
+        /// What the dynamic linker said of the last place.
+        reason: String,
+    },
+    /// It is a library, but not the right one.
+    #[error("{path} is not LLVM {LLVM_MAJOR}: it is {found}")]
+    WrongVersion {
+        /// The library.
+        path: String,
+        /// What it is.
+        found: String,
+    },
+}
+
+/// Loads LLVM, or says again how that went. Thread-safe; takes about 16 ms the first time, and next to nothing after.
+///
+/// # Errors
+/// If there is no usable library. The answer does not change as long as the process lives.
+pub fn load() -> Result<&'static LlvmInfo, LoadError> {
+    static LOADED: OnceLock<Result<LlvmInfo, LoadError>> = OnceLock::new();
+    LOADED.get_or_init(load_once).as_ref().map_err(Clone::clone)
+}
+
+fn load_once() -> Result<LlvmInfo, LoadError> {
+    let handle = match std::env::var_os(LLVM_VARIABLE) {
+        Some(path) => {
+            open(&CString::new(path.into_vec()).expect("the environment holds no zero bytes"))
+        }
+        None => open_first(&USUAL_PLACES),
+    }
+    .map_err(|reason| LoadError::NotFound { reason })?;
+    let info = identify(handle)?;
+    // SAFETY: `load_once` runs once, and nothing calls LLVM before it is done.
+    unsafe { fill_slots(handle) };
+    set_up();
+    Ok(info)
+}
+
+fn open_first(places: &[&CStr]) -> Result<*mut c_void, String> {
+    let mut reason = String::new();
+    for place in places {
+        match open(place) {
+            Ok(handle) => return Ok(handle),
+            Err(message) => reason = message,
+        }
+    }
+    Err(reason)
+}
+
+fn open(path: &CStr) -> Result<*mut c_void, String> {
+    // SAFETY: opening a library runs its constructors, which is what we want of it.
+    let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_LAZY | libc::RTLD_LOCAL) };
+    if !handle.is_null() {
+        return Ok(handle);
+    }
+    // SAFETY: dlerror returns null or a string that lives until the next call on this thread.
+    let message = unsafe {
+        let message = libc::dlerror();
+        if message.is_null() { c"unknown error" } else { CStr::from_ptr(message) }
+    };
+    Err(message.to_string_lossy().into_owned())
+}
+
+fn identify(handle: *mut c_void) -> Result<LlvmInfo, LoadError> {
+    // SAFETY: the handle is open, and the symbol has this type in all versions of LLVM that have it.
+    unsafe {
+        let get_version = libc::dlsym(handle, c"LLVMGetVersion".as_ptr());
+        let mut place: libc::Dl_info = std::mem::zeroed();
+        let mut path = PathBuf::from("the library");
+        if !get_version.is_null() && libc::dladdr(get_version, &raw mut place) != 0 {
+            path = PathBuf::from(CStr::from_ptr(place.dli_fname).to_string_lossy().into_owned());
+        }
+        let wrong = |found: String| LoadError::WrongVersion { path: path.display().to_string(), found };
+        if get_version.is_null() {
+            return Err(wrong("no LLVM, or older than 16".to_owned()));
+        }
+        let get_version: extern "C" fn(*mut u32, *mut u32, *mut u32) = std::mem::transmute(get_version);
+        let mut version = (0, 0, 0);
+        get_version(&raw mut version.0, &raw mut version.1, &raw mut version.2);
+        if version.0 != LLVM_MAJOR {
+            return Err(wrong(format!("LLVM {}.{}.{}", version.0, version.1, version.2)));
+        }
+        Ok(LlvmInfo { version, path })
+    }
+}
+
+/// # Safety
+/// Nobody may use the slots at the same time.
+unsafe fn fill_slots(handle: *mut c_void) {
+    // SAFETY: the assembly lays out one slot for each name, in the same order, and an empty name at the end.
+    unsafe {
+        let mut name: *const c_char = &raw const updraft_llvm_names;
+        let mut slot = &raw mut updraft_llvm_slots;
+        while *name != 0 {
+            let address = libc::dlsym(handle, name);
+            *slot = if address.is_null() { missing as *const c_void } else { address };
+            name = name.add(CStr::from_ptr(name).count_bytes() + 1);
+            slot = slot.add(1);
+        }
+    }
+}
+
+/// What a stub jumps to if the library lacks the function. llvm-sys declares some that no library has.
+extern "C" fn missing() -> ! {
+    eprintln!("updraft: a function that the loaded LLVM does not have was called");
+    std::process::abort()
+}
+
+fn set_up() {
+    let arguments = OPTIONS.map(CStr::as_ptr);
+    // SAFETY: the slots are filled, and no other thread is in LLVM yet.
+    unsafe {
+        LLVMParseCommandLineOptions(arguments.len() as i32, arguments.as_ptr(), std::ptr::null());
+    }
+    Target::initialize_x86(&InitializationConfig { disassembler: false, ..Default::default() });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loads_and_answers() {
+        let info = load().expect("LLVM");
+        assert_eq!(info.version.0, LLVM_MAJOR);
+        assert!(info.path.exists(), "{}", info.path.display());
+        assert_eq!(load(), Ok(info));
+        assert_eq!(inkwell::support::get_llvm_version(), info.version);
+    }
+
+    #[test]
+    fn a_library_that_is_not_llvm_is_refused() {
+        let handle = open(c"libc.so.6").expect("libc");
+        let error = identify(handle).expect_err("libc is no LLVM");
+        assert!(error.to_string().contains("is not LLVM"), "{error}");
+        assert!(open(c"/nowhere/libLLVM.so").expect_err("nothing there").contains("nowhere"));
+    }
+}
