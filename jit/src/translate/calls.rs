@@ -1,0 +1,131 @@
+//! Calls. All go through the code table, so that one store replaces a function's code for everyone.
+
+use std::mem::offset_of;
+
+use inkwell::IntPredicate;
+use inkwell::values::{BasicMetadataValueEnum, BasicValueEnum, IntValue, PointerValue};
+use wasmparser::{FuncType, Operator};
+
+use super::Translator;
+use super::entry::Field;
+use crate::abi::{Builtin, Ref, TableDesc};
+use crate::error::Result;
+use crate::unit::Region;
+
+impl<'c, 'e> Translator<'_, 'c, 'e> {
+    pub(super) fn call(&mut self, operator: &Operator) -> Result<bool> {
+        match *operator {
+            Operator::Call { function_index } => self.direct_call(function_index)?,
+            Operator::CallIndirect { type_index, table_index } => {
+                self.indirect_call(type_index, table_index)?;
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn direct_call(&mut self, func: u32) -> Result<()> {
+        let env = self.unit.env;
+        let type_index = env.functions[func as usize];
+        let ty = self.callee_type(type_index)?;
+        let arguments = self.pop_many(ty.params().len())?;
+        let code = self.code(self.i64(u64::from(func)))?;
+        let results = self.call_native(ty, code, &arguments)?;
+        self.stack.extend(results);
+        Ok(())
+    }
+
+    fn callee_type(&mut self, type_index: u32) -> Result<&'e FuncType> {
+        let ty = &self.unit.env.types[type_index as usize];
+        self.unit.check_types(self.func, self.offset, ty.params())?;
+        self.unit.check_types(self.func, self.offset, ty.results())?;
+        self.unit.note_call(type_index);
+        Ok(ty)
+    }
+
+    /// The native code of a function, as it is now.
+    fn code(&mut self, func: IntValue<'c>) -> Result<PointerValue<'c>> {
+        let table = self.field(Field::CodeTable)?;
+        // SAFETY: address arithmetic without `inbounds`.
+        let entry = unsafe { self.b.build_gep(self.unit.types.ptr, table, &[func], "")? };
+        Ok(self.load_shared(self.unit.types.ptr, entry)?.into_pointer_value())
+    }
+
+    fn call_native(
+        &mut self,
+        ty: &FuncType,
+        code: PointerValue<'c>,
+        arguments: &[BasicValueEnum<'c>],
+    ) -> Result<Vec<BasicValueEnum<'c>>> {
+        self.locate();
+        self.calls = true;
+        let mut all: Vec<BasicMetadataValueEnum> = Vec::with_capacity(arguments.len() + 2);
+        all.push(self.context.into());
+        all.extend(arguments.iter().map(|value| BasicMetadataValueEnum::from(*value)));
+        let slots = match ty.results() {
+            [] | [_] => None,
+            results => Some(self.scratch(results.len())?),
+        };
+        all.extend(slots.map(BasicMetadataValueEnum::from));
+        let call = self.b.build_indirect_call(self.unit.native_type(ty, &[]), code, &all, "")?;
+        match slots {
+            Some(slots) => self.load_slots(slots, 0, ty.results()),
+            None => Ok(call.try_as_basic_value().basic().into_iter().collect()),
+        }
+    }
+
+    /// A function of this module and of the right type is called at once; everything else is the runtime's.
+    fn indirect_call(&mut self, type_index: u32, table_index: u32) -> Result<()> {
+        self.locate();
+        let types = self.unit.types;
+        let ty = self.callee_type(type_index)?;
+        let canonical = self.unit.canonical(type_index);
+        let index = self.pop_int()?;
+        let arguments = self.pop_many(ty.params().len())?;
+
+        let (inside, fast, slow, join) =
+            (self.block(), self.block(), self.cold_block(), self.block());
+        let table = self.field(Field::Table(table_index))?;
+        let length = self.displace(table, offset_of!(TableDesc, length) as u64)?;
+        let length = self.load(types.i64, length, Region::Runtime)?.into_int_value();
+        let wide = self.b.build_int_z_extend(index, types.i64, "")?;
+        let within = self.b.build_int_compare(IntPredicate::ULT, wide, length, "")?;
+        self.b.build_conditional_branch(within, inside, slow)?;
+
+        self.b.position_at_end(inside);
+        let base = self.displace(table, offset_of!(TableDesc, base) as u64)?;
+        let base = self.load(types.ptr, base, Region::Runtime)?.into_pointer_value();
+        // SAFETY: address arithmetic without `inbounds`.
+        let element = unsafe { self.b.build_gep(types.i64, base, &[wide], "")? };
+        let reference = self.load(types.i64, element, Region::Runtime)?.into_int_value();
+        let tag = self.b.build_int_truncate(reference, types.i32, "")?;
+        let wanted = self.i32(Ref::local_tag(canonical));
+        let matches = self.b.build_int_compare(IntPredicate::EQ, tag, wanted, "")?;
+        self.b.build_conditional_branch(matches, fast, slow)?;
+
+        self.b.position_at_end(fast);
+        let func = self.b.build_right_shift(reference, self.i64(32), false, "")?;
+        let code = self.code(func)?;
+        let fast_results = self.call_native(ty, code, &arguments)?;
+        let fast_end = self.current_block();
+        self.b.build_unconditional_branch(join)?;
+
+        self.b.position_at_end(slow);
+        let slots = self.scratch(ty.params().len().max(ty.results().len()))?;
+        self.store_slots(slots, 0, &arguments)?;
+        let (table, canonical) = (self.i32(table_index), self.i32(canonical));
+        let call = [table.into(), index.into(), canonical.into(), slots.into()];
+        self.call_checked(Builtin::CallIndirect, &call)?;
+        let slow_results = self.load_slots(slots, 0, ty.results())?;
+        let slow_end = self.current_block();
+        self.b.build_unconditional_branch(join)?;
+
+        self.b.position_at_end(join);
+        for (fast, slow) in fast_results.into_iter().zip(slow_results) {
+            let phi = self.b.build_phi(fast.get_type(), "")?;
+            phi.add_incoming(&[(&fast, fast_end), (&slow, slow_end)]);
+            self.push(phi.as_basic_value());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,231 @@
+//! Linear memory: addresses, loads, stores, size and the bulk operators.
+
+use inkwell::IntPredicate;
+use inkwell::types::{BasicType, IntType};
+use inkwell::values::{IntValue, PointerValue};
+use wasmparser::{MemArg, MemArgTarget, Operator};
+
+use super::Translator;
+use super::build::{instruction, internal};
+use super::entry::Field;
+use crate::abi::{Builtin, TrapCode};
+use crate::error::Result;
+use crate::unit::Region;
+
+impl<'c> Translator<'_, 'c, '_> {
+    pub(super) fn memory(&mut self, operator: &Operator) -> Result<bool> {
+        use Operator as O;
+        let t = self.unit.types;
+        match operator {
+            O::I32Load { memarg } => self.plain_load(memarg, t.i32)?,
+            O::I64Load { memarg } => self.plain_load(memarg, t.i64)?,
+            O::F32Load { memarg } => self.plain_load(memarg, t.f32)?,
+            O::F64Load { memarg } => self.plain_load(memarg, t.f64)?,
+            O::I32Load8S { memarg } => self.narrow_load(memarg, t.i8, t.i32, true)?,
+            O::I32Load8U { memarg } => self.narrow_load(memarg, t.i8, t.i32, false)?,
+            O::I32Load16S { memarg } => self.narrow_load(memarg, t.i16, t.i32, true)?,
+            O::I32Load16U { memarg } => self.narrow_load(memarg, t.i16, t.i32, false)?,
+            O::I64Load8S { memarg } => self.narrow_load(memarg, t.i8, t.i64, true)?,
+            O::I64Load8U { memarg } => self.narrow_load(memarg, t.i8, t.i64, false)?,
+            O::I64Load16S { memarg } => self.narrow_load(memarg, t.i16, t.i64, true)?,
+            O::I64Load16U { memarg } => self.narrow_load(memarg, t.i16, t.i64, false)?,
+            O::I64Load32S { memarg } => self.narrow_load(memarg, t.i32, t.i64, true)?,
+            O::I64Load32U { memarg } => self.narrow_load(memarg, t.i32, t.i64, false)?,
+            O::I32Store { memarg } | O::F32Store { memarg } => self.plain_store(memarg, 4)?,
+            O::I64Store { memarg } | O::F64Store { memarg } => self.plain_store(memarg, 8)?,
+            O::I32Store8 { memarg } | O::I64Store8 { memarg } => self.narrow_store(memarg, t.i8)?,
+            O::I32Store16 { memarg } | O::I64Store16 { memarg } => {
+                self.narrow_store(memarg, t.i16)?;
+            }
+            O::I64Store32 { memarg } => self.narrow_store(memarg, t.i32)?,
+            _ => return self.whole_memory(operator),
+        }
+        Ok(true)
+    }
+
+    fn whole_memory(&mut self, operator: &Operator) -> Result<bool> {
+        match *operator {
+            Operator::MemorySize { mem } => {
+                let length = self.memory_length(mem)?;
+                let page = self.i64(u64::from(
+                    self.unit.env.memories[mem as usize].page_size_log2.unwrap_or(16),
+                ));
+                let pages = self.b.build_right_shift(length, page, false, "")?;
+                let pages = self.as_address_size(mem, pages)?;
+                self.push(pages);
+            }
+            Operator::MemoryGrow { mem } => {
+                let pages = self.pop_wide()?;
+                let arguments = [self.i32(mem).into(), pages.into()];
+                let previous = self.call_builtin_value(Builtin::MemoryGrow, &arguments)?;
+                let previous = self.as_address_size(mem, previous)?;
+                self.push(previous);
+            }
+            Operator::MemoryInit { data_index, mem } => {
+                let (bytes, source) = (self.pop_int()?, self.pop_int()?);
+                let destination = self.pop_wide()?;
+                let (mem, data) = (self.i32(mem), self.i32(data_index));
+                let arguments = [mem, data, destination, source, bytes].map(Into::into);
+                self.call_checked(Builtin::MemoryInit, &arguments)?;
+            }
+            Operator::MemoryCopy { dst_mem, src_mem } => {
+                let (bytes, source, destination) =
+                    (self.pop_wide()?, self.pop_wide()?, self.pop_wide()?);
+                let (to, from) = (self.i32(dst_mem), self.i32(src_mem));
+                let arguments = [to, from, destination, source, bytes].map(Into::into);
+                self.call_checked(Builtin::MemoryCopy, &arguments)?;
+            }
+            Operator::MemoryFill { mem } => {
+                let bytes = self.pop_wide()?;
+                let byte = self.pop_int()?;
+                let destination = self.pop_wide()?;
+                let arguments = [self.i32(mem), destination, byte, bytes].map(Into::into);
+                self.call_checked(Builtin::MemoryFill, &arguments)?;
+            }
+            Operator::DataDrop { data_index } => {
+                self.call_builtin(Builtin::DataDrop, &[self.i32(data_index).into()])?;
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    // Loads and stores.
+
+    fn plain_load(&mut self, memarg: &MemArg, ty: impl BasicType<'c>) -> Result<()> {
+        let ty = ty.as_basic_type_enum();
+        let bytes = if ty == self.unit.types.i32.into() || ty == self.unit.types.f32.into() {
+            4
+        } else {
+            8
+        };
+        let place = self.address(memarg, bytes)?;
+        let value = self.load(ty, place, Region::Memory)?;
+        let load = instruction(value)?;
+        load.set_alignment(1).map_err(internal)?;
+        load.set_volatile(self.unit.options.exact_traps).map_err(internal)?;
+        self.push(value);
+        Ok(())
+    }
+
+    fn narrow_load(
+        &mut self,
+        memarg: &MemArg,
+        narrow: IntType<'c>,
+        ty: IntType<'c>,
+        signed: bool,
+    ) -> Result<()> {
+        let place = self.address(memarg, narrow.get_bit_width() / 8)?;
+        let value = self.load(narrow, place, Region::Memory)?;
+        let load = instruction(value)?;
+        load.set_alignment(1).map_err(internal)?;
+        load.set_volatile(self.unit.options.exact_traps).map_err(internal)?;
+        let value = value.into_int_value();
+        let value = if signed {
+            self.b.build_int_s_extend(value, ty, "")?
+        } else {
+            self.b.build_int_z_extend(value, ty, "")?
+        };
+        self.push(value);
+        Ok(())
+    }
+
+    fn plain_store(&mut self, memarg: &MemArg, bytes: u32) -> Result<()> {
+        let value = self.pop()?;
+        let place = self.address(memarg, bytes)?;
+        let store = self.store(value, place, Region::Memory)?;
+        store.set_alignment(1).map_err(internal)?;
+        store.set_volatile(self.unit.options.exact_traps).map_err(internal)
+    }
+
+    fn narrow_store(&mut self, memarg: &MemArg, narrow: IntType<'c>) -> Result<()> {
+        let value = self.pop_int()?;
+        let value = self.b.build_int_truncate(value, narrow, "")?;
+        let place = self.address(memarg, narrow.get_bit_width() / 8)?;
+        let store = self.store(value, place, Region::Memory)?;
+        store.set_alignment(1).map_err(internal)?;
+        store.set_volatile(self.unit.options.exact_traps).map_err(internal)
+    }
+
+    // Addresses.
+
+    pub(super) fn memory_of(&self, memarg: &MemArg) -> Result<u32> {
+        match memarg.target {
+            MemArgTarget::Memory(index) => Ok(index),
+            MemArgTarget::Array(_) => Err(self.unsupported("an access to an array")),
+        }
+    }
+
+    /// Pops an address, and adds the offset. The sum of a 32-bit memory's does not overflow; another's is checked.
+    pub(super) fn effective_address(&mut self, memarg: &MemArg) -> Result<IntValue<'c>> {
+        self.locate();
+        let memory64 = self.unit.env.memories[self.memory_of(memarg)? as usize].memory64;
+        let address = self.pop_wide()?;
+        if memarg.offset == 0 {
+            return Ok(address);
+        }
+        let sum = self.b.build_int_add(address, self.i64(memarg.offset), "")?;
+        if memory64 {
+            let wrapped = self.b.build_int_compare(IntPredicate::ULT, sum, address, "")?;
+            self.trap_if(wrapped, TrapCode::MemoryOutOfBounds)?;
+        }
+        Ok(sum)
+    }
+
+    /// Pops an address, and finds the place in this process's memory for an access of some bytes.
+    fn address(&mut self, memarg: &MemArg, bytes: u32) -> Result<PointerValue<'c>> {
+        let memory = self.memory_of(memarg)?;
+        if memory == 0 && !self.unit.env.memories[0].memory64 {
+            self.locate();
+            let address = self.pop_wide()?;
+            let base = self.field(Field::MemoryBase(0))?;
+            let place = self.displace_by(base, address)?;
+            return Ok(self.displace(place, memarg.offset)?);
+        }
+        let address = self.effective_address(memarg)?;
+        self.place(memory, address, bytes)
+    }
+
+    /// The place of an effective address. Memory 0 of 32-bit addresses reserves all that they can reach, and a guard;
+    /// elsewhere the access is checked.
+    pub(super) fn place(
+        &mut self,
+        memory: u32,
+        address: IntValue<'c>,
+        bytes: u32,
+    ) -> Result<PointerValue<'c>> {
+        if memory != 0 || self.unit.env.memories[0].memory64 {
+            let length = self.memory_length(memory)?;
+            let bytes = self.i64(u64::from(bytes));
+            let too_small = self.b.build_int_compare(IntPredicate::ULT, length, bytes, "")?;
+            let last = self.b.build_int_sub(length, bytes, "")?;
+            let beyond = self.b.build_int_compare(IntPredicate::UGT, address, last, "")?;
+            let outside = self.b.build_or(too_small, beyond, "")?;
+            self.trap_if(outside, TrapCode::MemoryOutOfBounds)?;
+        }
+        let base = self.field(Field::MemoryBase(memory))?;
+        Ok(self.displace_by(base, address)?)
+    }
+
+    fn memory_length(&mut self, memory: u32) -> Result<IntValue<'c>> {
+        let length = self.field(Field::MemoryLength(memory))?;
+        Ok(self.load_shared(self.unit.types.i64, length)?.into_int_value())
+    }
+
+    /// Pops an address or a size of either width.
+    pub(super) fn pop_wide(&mut self) -> Result<IntValue<'c>> {
+        let value = self.pop_int()?;
+        if value.get_type() == self.unit.types.i64 {
+            return Ok(value);
+        }
+        Ok(self.b.build_int_z_extend(value, self.unit.types.i64, "")?)
+    }
+
+    /// A number of pages as the memory's operators give it.
+    fn as_address_size(&self, memory: u32, value: IntValue<'c>) -> Result<IntValue<'c>> {
+        if self.unit.env.memories[memory as usize].memory64 {
+            return Ok(value);
+        }
+        Ok(self.b.build_int_truncate(value, self.unit.types.i32, "")?)
+    }
+}
