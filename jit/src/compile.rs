@@ -1,0 +1,217 @@
+//! From a job to an object: the public face of the compiler.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use inkwell::context::Context;
+use inkwell::targets::FileType;
+
+use crate::emitted::{self, EmittedSymbol};
+use crate::env::ModuleEnv;
+use crate::error::{CompileError, Result};
+use crate::target::Machines;
+use crate::translate::{self, Shape};
+use crate::unit::Unit;
+use crate::{entries, llvm_load};
+
+/// How much work goes into the code.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Level {
+    /// No optimisation, and budget checks: cheap to make.
+    Quick,
+    /// All optimisations, and no checks for anything but traps.
+    Full,
+}
+
+/// What all of a compiler's code has in common.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Options {
+    /// Every access traps exactly where the specification says, and none is dropped or moved. Without it LLVM may
+    /// treat accesses of linear memory as C's.
+    pub exact_traps: bool,
+    /// Arithmetic never gives a NaN other than the canonical one.
+    pub canonicalize_nan: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { exact_traps: true, canonicalize_nan: false }
+    }
+}
+
+/// A request for code.
+pub struct Job<'a> {
+    /// Functions to compile, all of them defined in the module.
+    pub functions: &'a [u32],
+    /// How.
+    pub level: Level,
+    /// Loops to make entries for: function, and the loop's ordinal among all `loop` operators of the body, in order.
+    pub osr: &'a [(u32, u32)],
+    /// Whether there is a stub already for this canonical type. If not, and the code calls such a function, the
+    /// object contains it.
+    pub stub_known: &'a dyn Fn(u32) -> bool,
+    /// Whether there is an invoker already for this canonical type.
+    pub invoker_known: &'a dyn Fn(u32) -> bool,
+}
+
+/// What an address in the code is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Symbol {
+    /// The native code of a function.
+    Function(u32),
+    /// An entry at a loop's header.
+    Osr {
+        /// The function.
+        func: u32,
+        /// The loop's ordinal.
+        index: u32,
+    },
+    /// The signature stub of a canonical type.
+    Stub(u32),
+    /// The invoker of a canonical type.
+    Invoker(u32),
+}
+
+/// Where the time of a job went.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Timings {
+    /// From wasm to LLVM's intermediate representation.
+    pub translate: Duration,
+    /// LLVM's passes.
+    pub optimise: Duration,
+    /// Code generation.
+    pub emit: Duration,
+}
+
+/// Machine code, not yet at its place. It may be linked in any module's [`crate::CodeSpace`] that has the same
+/// declarations.
+#[derive(Clone, Debug)]
+pub struct Object {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) symbols: Vec<EmittedSymbol>,
+    /// Instructions of LLVM's intermediate representation, before optimisation. Code generation takes a time that
+    /// grows with it.
+    pub ir_instructions: u32,
+    /// Where the time went.
+    pub timings: Timings,
+}
+
+impl Object {
+    /// The object file.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// What is in it, in order of address.
+    pub fn symbols(&self) -> impl Iterator<Item = Symbol> {
+        self.symbols.iter().map(|symbol| symbol.symbol)
+    }
+}
+
+/// What [`Compiler::emit_text`] shows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Text {
+    /// LLVM's intermediate representation as translated.
+    Llvm,
+    /// The same after the level's passes.
+    LlvmOptimised,
+    /// Assembly.
+    Assembly,
+}
+
+/// Compiles jobs. Each worker thread has its own; it keeps what is expensive to make (LLVM's target machines).
+pub struct Compiler {
+    options: Options,
+    machines: Machines,
+}
+
+impl Compiler {
+    /// A compiler for the machine it runs on.
+    ///
+    /// # Errors
+    /// If LLVM cannot be loaded.
+    pub fn new(options: Options) -> Result<Compiler> {
+        llvm_load::load()?;
+        Ok(Compiler { options, machines: Machines::new()? })
+    }
+
+    /// Compiles a job. `bytes` is the module that `env` describes.
+    ///
+    /// # Errors
+    /// If a function uses what the compiler does not support; then nothing of the job is compiled.
+    pub fn compile(&mut self, env: &ModuleEnv, bytes: &[u8], job: &Job) -> Result<Object> {
+        let context = Context::create();
+        let mut timings = Timings::default();
+        let start = Instant::now();
+        let unit = self.translate(&context, env, bytes, job)?;
+        timings.translate = start.elapsed();
+
+        let start = Instant::now();
+        self.machines.optimise(&unit.module, job.level)?;
+        timings.optimise = start.elapsed();
+
+        let start = Instant::now();
+        let machine = self.machines.get(job.level);
+        let object = machine
+            .write_to_memory_buffer(&unit.module, FileType::Object)
+            .map_err(|error| CompileError::Llvm(error.to_string()))?;
+        let bytes = object.as_slice().to_vec();
+        let symbols = emitted::read(&bytes, &unit.prefix)?;
+        timings.emit = start.elapsed();
+        Ok(Object { bytes, symbols, ir_instructions: unit.instructions(), timings })
+    }
+
+    /// The job's code in a readable form.
+    ///
+    /// # Errors
+    /// As [`Compiler::compile`].
+    pub fn emit_text(
+        &mut self,
+        env: &ModuleEnv,
+        bytes: &[u8],
+        job: &Job,
+        what: Text,
+    ) -> Result<String> {
+        let context = Context::create();
+        let unit = self.translate(&context, env, bytes, job)?;
+        if what == Text::Llvm {
+            return Ok(unit.module.print_to_string().to_string());
+        }
+        self.machines.optimise(&unit.module, job.level)?;
+        if what == Text::LlvmOptimised {
+            return Ok(unit.module.print_to_string().to_string());
+        }
+        let text = self
+            .machines
+            .get(job.level)
+            .write_to_memory_buffer(&unit.module, FileType::Assembly)
+            .map_err(|error| CompileError::Llvm(error.to_string()))?;
+        Ok(String::from_utf8_lossy(text.as_slice()).into_owned())
+    }
+
+    fn translate<'c, 'e>(
+        &self,
+        context: &'c Context,
+        env: &'e ModuleEnv,
+        bytes: &'e [u8],
+        job: &Job,
+    ) -> Result<Unit<'c, 'e>> {
+        // Symbols must differ between all objects that may meet in one code space.
+        static OBJECTS: AtomicU64 = AtomicU64::new(0);
+        let prefix = format!("u{}", OBJECTS.fetch_add(1, Ordering::Relaxed));
+        let unit = Unit::new(context, env, bytes, job.level, self.options, prefix);
+        self.machines.prepare(&unit.module, job.level);
+        for func in job.functions {
+            translate::function(&unit, *func, Shape::Function)?;
+        }
+        for (func, index) in job.osr {
+            translate::function(&unit, *func, Shape::Osr { index: *index })?;
+        }
+        entries::build(&unit, job)?;
+        unit.debug.finish();
+        #[cfg(debug_assertions)]
+        unit.module.verify().map_err(|error| CompileError::Llvm(error.to_string()))?;
+        Ok(unit)
+    }
+}

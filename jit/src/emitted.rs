@@ -1,0 +1,112 @@
+//! What is in an emitted object: symbols with their sizes, and the line table.
+
+use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
+
+use crate::compile::Symbol;
+use crate::error::{CompileError, Result};
+
+/// A symbol of an object.
+#[derive(Clone, Debug)]
+pub(crate) struct EmittedSymbol {
+    pub symbol: Symbol,
+    /// Its name in the object.
+    pub name: String,
+    /// Offset in the code section, in bytes.
+    pub offset: u64,
+    /// Bytes of code.
+    pub size: u64,
+    /// From code offsets (from the symbol's start) to offsets in the wasm module, in order.
+    pub lines: Vec<(u32, u32)>,
+}
+
+/// The name of a symbol in an object.
+pub(crate) fn name(prefix: &str, symbol: Symbol) -> String {
+    match symbol {
+        Symbol::Function(func) => format!("{prefix}_f{func}"),
+        Symbol::Osr { func, index } => format!("{prefix}_o{func}_{index}"),
+        Symbol::Stub(ty) => format!("{prefix}_s{ty}"),
+        Symbol::Invoker(ty) => format!("{prefix}_i{ty}"),
+    }
+}
+
+fn parse(prefix: &str, name: &str) -> Option<Symbol> {
+    let name = name.strip_prefix(prefix)?.strip_prefix('_')?;
+    let (kind, numbers) = name.split_at_checked(1)?;
+    Some(match kind {
+        "f" => Symbol::Function(numbers.parse().ok()?),
+        "s" => Symbol::Stub(numbers.parse().ok()?),
+        "i" => Symbol::Invoker(numbers.parse().ok()?),
+        "o" => {
+            let (func, index) = numbers.split_once('_')?;
+            Symbol::Osr { func: func.parse().ok()?, index: index.parse().ok()? }
+        }
+        _ => return None,
+    })
+}
+
+/// Reads an object that has just been emitted.
+pub(crate) fn read(bytes: &[u8], prefix: &str) -> Result<Vec<EmittedSymbol>> {
+    let broken = |error: &dyn std::fmt::Display| CompileError::Llvm(format!("object: {error}"));
+    let file = object::File::parse(bytes).map_err(|error| broken(&error))?;
+    let mut symbols = Vec::new();
+    for entry in file.symbols() {
+        let Ok(name) = entry.name() else { continue };
+        if let Some(symbol) = parse(prefix, name).filter(|_| entry.is_definition()) {
+            symbols.push(EmittedSymbol {
+                symbol,
+                name: name.to_owned(),
+                offset: entry.address(),
+                size: entry.size(),
+                lines: Vec::new(),
+            });
+        }
+    }
+    symbols.sort_by_key(|symbol| symbol.offset);
+    if let Some(section) = file.section_by_name(".debug_line") {
+        let data = section.data().map_err(|error| broken(&error))?;
+        add_lines(&mut symbols, data).map_err(|error| broken(&error))?;
+    }
+    Ok(symbols)
+}
+
+/// All code is in one section, so its addresses need no relocation: they are offsets in that section.
+fn add_lines(symbols: &mut [EmittedSymbol], data: &[u8]) -> gimli::Result<()> {
+    let section = gimli::DebugLine::new(data, gimli::LittleEndian);
+    let program = section.program(gimli::DebugLineOffset(0), 8, None, None)?;
+    let mut rows = program.rows();
+    let mut current = 0;
+    while let Some((_, row)) = rows.next_row()? {
+        let Some(line) = row.line().filter(|_| !row.end_sequence()) else { continue };
+        while symbols.get(current + 1).is_some_and(|next| next.offset <= row.address()) {
+            current += 1;
+        }
+        let Some(symbol) = symbols.get_mut(current) else { continue };
+        let Some(offset) = row.address().checked_sub(symbol.offset) else { continue };
+        let entry = (offset as u32, line.get() as u32);
+        match symbol.lines.last_mut() {
+            Some(last) if last.1 == entry.1 => {}
+            Some(last) if last.0 == entry.0 => *last = entry,
+            _ => symbol.lines.push(entry),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_round_trip() {
+        for symbol in [
+            Symbol::Function(7),
+            Symbol::Osr { func: 1, index: 20 },
+            Symbol::Stub(0),
+            Symbol::Invoker(3),
+        ] {
+            assert_eq!(parse("u12", &name("u12", symbol)), Some(symbol));
+        }
+        assert_eq!(parse("u1", "u12_f3"), None);
+        assert_eq!(parse("u1", "updraft_raise"), None);
+    }
+}

@@ -1,0 +1,142 @@
+//! Translators between the calling conventions: signature stubs and invokers.
+
+use std::collections::BTreeSet;
+
+use inkwell::IntPredicate;
+use inkwell::attributes::AttributeLoc;
+use inkwell::builder::Builder;
+use inkwell::values::{BasicMetadataValueEnum, BasicValueEnum, FunctionValue, PointerValue};
+use wasmparser::{FuncType, ValType};
+
+use crate::abi::Builtin;
+use crate::compile::{Job, Symbol};
+use crate::emitted;
+use crate::error::{CompileError, Result};
+use crate::unit::Unit;
+
+/// Adds the stubs and invokers that the job's code needs and nobody has yet.
+pub(crate) fn build(unit: &Unit, job: &Job) -> Result<()> {
+    for ty in unit.called_types() {
+        if !(job.stub_known)(ty) {
+            stub(unit, ty)?;
+        }
+    }
+    let compiled: BTreeSet<u32> = job
+        .functions
+        .iter()
+        .map(|func| unit.canonical(unit.env.functions[*func as usize]))
+        .collect();
+    for ty in compiled {
+        if !(job.invoker_known)(ty) {
+            invoker(unit, ty)?;
+        }
+    }
+    Ok(())
+}
+
+/// Native to slots: calls [`Builtin::Enter`] for the function whose index is in the `nest` register.
+fn stub(unit: &Unit, index: u32) -> Result<()> {
+    let ty = &unit.env.types[index as usize];
+    let native = unit.native_type(ty, &[unit.types.ptr.into()]);
+    let function = unit.define(&emitted::name(&unit.prefix, Symbol::Stub(index)), native);
+    let nest = function.count_params() - 1;
+    function.add_attribute(AttributeLoc::Param(nest), unit.attribute("nest"));
+    let e = Entry::new(unit, function);
+
+    let count = ty.params().len().max(ty.results().len()).max(1);
+    let size = unit.types.i64.const_int(count as u64, false);
+    let slots = e.b.build_array_alloca(unit.types.i64, size, "")?;
+    for slot in 0..ty.params().len() {
+        e.b.build_store(e.slot(slots, slot)?, e.param(slot as u32 + 1))?;
+    }
+    let func = e.b.build_ptr_to_int(e.param(nest).into_pointer_value(), unit.types.i32, "")?;
+    let arguments = [e.param(0).into(), func.into(), slots.into()];
+    let status = e.b.build_call(unit.builtin(Builtin::Enter), &arguments, "")?;
+    let status = status.try_as_basic_value().unwrap_basic().into_int_value();
+    let zero = unit.types.i32.const_zero();
+    let failed = e.b.build_int_compare(IntPredicate::NE, status, zero, "")?;
+    let (leave, done) = (e.block(""), e.block(""));
+    e.b.build_conditional_branch(failed, leave, done)?;
+
+    e.b.position_at_end(leave);
+    e.b.build_call(unit.builtin(Builtin::RaisePending), &[e.param(0).into()], "")?;
+    e.b.build_unreachable()?;
+
+    e.b.position_at_end(done);
+    match ty.results() {
+        [] => e.b.build_return(None)?,
+        [result] => e.b.build_return(Some(&e.load(slots, 0, *result)?))?,
+        results => {
+            let out = e.param(ty.params().len() as u32 + 1).into_pointer_value();
+            for (slot, ty) in results.iter().enumerate() {
+                e.b.build_store(e.slot(out, slot)?, e.load(slots, slot, *ty)?)?;
+            }
+            e.b.build_return(None)?
+        }
+    };
+    Ok(())
+}
+
+/// Slots to native: calls the code that it is given.
+fn invoker(unit: &Unit, index: u32) -> Result<()> {
+    let ty: &FuncType = &unit.env.types[index as usize];
+    let ptr = unit.types.ptr.into();
+    let native = unit.context.void_type().fn_type(&[ptr, ptr, ptr], false);
+    let function = unit.define(&emitted::name(&unit.prefix, Symbol::Invoker(index)), native);
+    let e = Entry::new(unit, function);
+    let (slots, code) = (e.param(1).into_pointer_value(), e.param(2).into_pointer_value());
+
+    let mut arguments: Vec<BasicMetadataValueEnum> = vec![e.param(0).into()];
+    for (slot, ty) in ty.params().iter().enumerate() {
+        arguments.push(e.load(slots, slot, *ty)?.into());
+    }
+    if ty.results().len() > 1 {
+        // The arguments have been read, so the results may go over them.
+        arguments.push(slots.into());
+    }
+    let call = e.b.build_indirect_call(unit.native_type(ty, &[]), code, &arguments, "")?;
+    if let [_] = ty.results() {
+        e.b.build_store(slots, call.try_as_basic_value().unwrap_basic())?;
+    }
+    e.b.build_return(None)?;
+    Ok(())
+}
+
+struct Entry<'u, 'c, 'e> {
+    unit: &'u Unit<'c, 'e>,
+    function: FunctionValue<'c>,
+    b: Builder<'c>,
+}
+
+impl<'u, 'c, 'e> Entry<'u, 'c, 'e> {
+    fn new(unit: &'u Unit<'c, 'e>, function: FunctionValue<'c>) -> Self {
+        let b = unit.context.create_builder();
+        let entry = Entry { unit, function, b };
+        entry.b.position_at_end(entry.block("entry"));
+        entry
+    }
+
+    fn block(&self, name: &str) -> inkwell::basic_block::BasicBlock<'c> {
+        self.unit.context.append_basic_block(self.function, name)
+    }
+
+    fn param(&self, index: u32) -> BasicValueEnum<'c> {
+        self.function.get_nth_param(index).expect("it has the parameter")
+    }
+
+    fn slot(&self, slots: PointerValue<'c>, index: usize) -> Result<PointerValue<'c>> {
+        let index = self.unit.types.i64.const_int(index as u64, false);
+        // SAFETY: address arithmetic without `inbounds`.
+        Ok(unsafe { self.b.build_gep(self.unit.types.i64, slots, &[index], "")? })
+    }
+
+    fn load(
+        &self,
+        slots: PointerValue<'c>,
+        index: usize,
+        ty: ValType,
+    ) -> Result<BasicValueEnum<'c>, CompileError> {
+        let place = self.slot(slots, index)?;
+        Ok(self.b.build_load(self.unit.value_type(ty), place, "")?)
+    }
+}

@@ -1,0 +1,79 @@
+//! Target machines and pipelines: what "quick" and "full" mean to LLVM.
+
+use inkwell::OptimizationLevel;
+use inkwell::module::Module;
+use inkwell::passes::PassBuilderOptions;
+use inkwell::targets::{CodeModel, RelocMode, Target, TargetMachine};
+
+use crate::compile::Level;
+use crate::error::{CompileError, Result};
+
+/// The passes of the full level. Close to LLVM's O2 in result, at two thirds of its time.
+///
+/// The first `simplifycfg` drops unreachable code, which entries into loops have much of.
+/// `instcombine` must not verify that it reached a fixpoint: in a pipeline by hand it need not, and then aborts.
+const FULL_PASSES: &str = concat!(
+    "function(",
+    "simplifycfg,sroa,early-cse<memssa>,simplifycfg,instcombine<no-verify-fixpoint>,simplifycfg,",
+    "loop-mssa(loop-rotate,licm),instcombine<no-verify-fixpoint>,",
+    "loop(indvars,loop-idiom,loop-deletion,loop-unroll-full),sroa,",
+    "gvn,sccp,loop-simplify,lcssa,loop-vectorize,instcombine<no-verify-fixpoint>,simplifycfg,",
+    "loop-mssa(licm),instcombine<no-verify-fixpoint>,adce,simplifycfg)",
+);
+
+/// One target machine for each level.
+pub(crate) struct Machines {
+    quick: TargetMachine,
+    full: TargetMachine,
+}
+
+impl Machines {
+    pub fn new() -> Result<Self> {
+        Ok(Machines {
+            quick: machine(OptimizationLevel::None)?,
+            full: machine(OptimizationLevel::Default)?,
+        })
+    }
+
+    pub fn get(&self, level: Level) -> &TargetMachine {
+        match level {
+            Level::Quick => &self.quick,
+            Level::Full => &self.full,
+        }
+    }
+
+    /// Tells the module what it is compiled for.
+    pub fn prepare(&self, module: &Module, level: Level) {
+        let machine = self.get(level);
+        module.set_triple(&machine.get_triple());
+        module.set_data_layout(&machine.get_target_data().get_data_layout());
+    }
+
+    /// Runs the level's passes. The quick level has none.
+    pub fn optimise(&self, module: &Module, level: Level) -> Result<()> {
+        if level == Level::Quick {
+            return Ok(());
+        }
+        module
+            .run_passes(FULL_PASSES, self.get(level), PassBuilderOptions::create())
+            .map_err(|error| CompileError::Llvm(error.to_string()))
+    }
+}
+
+fn machine(level: OptimizationLevel) -> Result<TargetMachine> {
+    let triple = TargetMachine::get_default_triple();
+    let target =
+        Target::from_triple(&triple).map_err(|error| CompileError::Llvm(error.to_string()))?;
+    let cpu = TargetMachine::get_host_cpu_name();
+    let features = TargetMachine::get_host_cpu_features();
+    target
+        .create_target_machine(
+            &triple,
+            &cpu.to_string(),
+            &features.to_string(),
+            level,
+            RelocMode::PIC,
+            CodeModel::JITDefault,
+        )
+        .ok_or_else(|| CompileError::Llvm(format!("no target machine for {triple}")))
+}
