@@ -55,7 +55,9 @@ pub struct LlvmInfo {
 #[non_exhaustive]
 pub enum LoadError {
     /// No library could be opened.
-    #[error("no LLVM {LLVM_MAJOR} library found: {reason}; install libllvm{LLVM_MAJOR} or set {LLVM_VARIABLE} to its path")]
+    #[error(
+        "no LLVM {LLVM_MAJOR} library found: {reason}; install libllvm{LLVM_MAJOR} or set {LLVM_VARIABLE} to its path"
+    )]
     NotFound {
         /// What the dynamic linker said of the last place.
         reason: String,
@@ -128,11 +130,13 @@ fn identify(handle: *mut c_void) -> Result<LlvmInfo, LoadError> {
         if !get_version.is_null() && libc::dladdr(get_version, &raw mut place) != 0 {
             path = PathBuf::from(CStr::from_ptr(place.dli_fname).to_string_lossy().into_owned());
         }
-        let wrong = |found: String| LoadError::WrongVersion { path: path.display().to_string(), found };
+        let wrong =
+            |found: String| LoadError::WrongVersion { path: path.display().to_string(), found };
         if get_version.is_null() {
             return Err(wrong("no LLVM, or older than 16".to_owned()));
         }
-        let get_version: extern "C" fn(*mut u32, *mut u32, *mut u32) = std::mem::transmute(get_version);
+        let get_version: extern "C" fn(*mut u32, *mut u32, *mut u32) =
+            std::mem::transmute(get_version);
         let mut version = (0, 0, 0);
         get_version(&raw mut version.0, &raw mut version.1, &raw mut version.2);
         if version.0 != LLVM_MAJOR {

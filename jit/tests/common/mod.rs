@@ -1,0 +1,451 @@
+//! A runtime just large enough to run compiled code: one instance, one thread, traps as errors.
+#![allow(dead_code, reason = "each test file uses a part")]
+
+mod builtins;
+mod segment;
+
+use std::cell::{Cell, RefCell, UnsafeCell};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+
+use updraft_jit::abi::{
+    GLOBAL_SIZE, GLOBALS_OFFSET, GlobalCell, MemoryDesc, Ref, TableDesc, ThreadState, TrapCode,
+    VmContext, state,
+};
+use updraft_jit::env::{ModuleEnv, slots};
+use updraft_jit::{
+    CodeSpace, CompileError, Compiler, Job, Level, Linked, LinkedSymbol, Options, Symbol, Text,
+    Trampolines,
+};
+use wasmparser::{ElementItems, ElementKind, Operator, Parser, Payload, TypeRef};
+
+pub use builtins::addresses;
+
+/// Bytes of address space for a memory: all that a 32-bit address and offset reach.
+const RESERVED: usize = (8 << 30) + (64 << 10);
+
+/// A module's declarations, from its text.
+pub struct Wasm {
+    pub bytes: Vec<u8>,
+    pub env: ModuleEnv,
+    pub exports: HashMap<String, u32>,
+    /// Elements of table 0 that active segments set.
+    elements: Vec<(u64, Vec<u32>)>,
+    globals: Vec<u64>,
+}
+
+impl Wasm {
+    pub fn new(text: &str) -> Wasm {
+        let bytes = wat::parse_str(text).expect("the test's text is a module");
+        wasmparser::Validator::new_with_features(wasmparser::WasmFeatures::all())
+            .validate_all(&bytes)
+            .expect("the test's module is valid");
+        let mut wasm = Wasm {
+            bytes: Vec::new(),
+            env: ModuleEnv::default(),
+            exports: HashMap::new(),
+            elements: Vec::new(),
+            globals: Vec::new(),
+        };
+        for payload in Parser::new(0).parse_all(&bytes) {
+            wasm.section(payload.expect("it was validated"));
+        }
+        let env = &mut wasm.env;
+        env.canonical_types = (0..env.types.len())
+            .map(|i| env.types.iter().position(|ty| *ty == env.types[i]).expect("itself") as u32)
+            .collect();
+        env.global_escapes = vec![false; env.globals.len()];
+        wasm.bytes = bytes;
+        wasm
+    }
+
+    fn section(&mut self, payload: Payload) {
+        let env = &mut self.env;
+        match payload {
+            Payload::TypeSection(types) => {
+                env.types.extend(types.into_iter_err_on_gc_types().map(Result::unwrap));
+            }
+            Payload::ImportSection(imports) => {
+                for import in imports.into_imports().map(Result::unwrap) {
+                    match import.ty {
+                        TypeRef::Func(ty) => {
+                            env.functions.push(ty);
+                            env.imported_functions += 1;
+                        }
+                        TypeRef::Global(ty) => {
+                            env.globals.push(ty);
+                            env.imported_globals += 1;
+                            self.globals.push(0);
+                        }
+                        other => panic!("the test runtime has no imports of {other:?}"),
+                    }
+                }
+            }
+            Payload::FunctionSection(functions) => {
+                env.functions.extend(functions.into_iter().map(Result::unwrap));
+            }
+            Payload::TableSection(tables) => {
+                env.tables.extend(tables.into_iter().map(|table| table.unwrap().ty));
+            }
+            Payload::MemorySection(memories) => {
+                env.memories.extend(memories.into_iter().map(Result::unwrap));
+            }
+            Payload::GlobalSection(globals) => {
+                for global in globals.into_iter().map(Result::unwrap) {
+                    env.globals.push(global.ty);
+                    self.globals.push(constant(&global.init_expr));
+                }
+            }
+            Payload::ExportSection(exports) => {
+                for export in exports.into_iter().map(Result::unwrap) {
+                    self.exports.insert(export.name.to_owned(), export.index);
+                }
+            }
+            Payload::ElementSection(segments) => {
+                for segment in segments.into_iter().map(Result::unwrap) {
+                    let ElementKind::Active { offset_expr, .. } = segment.kind else { continue };
+                    let ElementItems::Functions(functions) = segment.items else { continue };
+                    let functions = functions.into_iter().map(Result::unwrap).collect();
+                    self.elements.push((constant(&offset_expr), functions));
+                }
+            }
+            Payload::CodeSectionEntry(body) => {
+                let range = body.range();
+                env.bodies.push(range.start as usize..range.end as usize);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn constant(expression: &wasmparser::ConstExpr) -> u64 {
+    match expression.get_operators_reader().read().expect("it was validated") {
+        Operator::I32Const { value } => u64::from(value as u32),
+        Operator::I64Const { value } => value as u64,
+        Operator::F32Const { value } => u64::from(value.bits()),
+        Operator::F64Const { value } => value.bits(),
+        other => panic!("the test runtime has no constant {other:?}"),
+    }
+}
+
+#[repr(C)]
+struct ContextWithGlobals {
+    context: VmContext,
+    globals: [GlobalCell; 16],
+}
+
+const _: () = assert!(std::mem::offset_of!(ContextWithGlobals, globals) == GLOBALS_OFFSET);
+const _: () = assert!(size_of::<GlobalCell>() == GLOBAL_SIZE);
+
+type Import = Box<dyn Fn(&Vm, &mut [u64])>;
+
+/// An instance, and what happened in it.
+pub struct Vm {
+    pub wasm: Wasm,
+    pub options: Options,
+    pub compiler: RefCell<Compiler>,
+    pub space: CodeSpace,
+    pub trampolines: Trampolines,
+    pub linked: RefCell<HashMap<Symbol, LinkedSymbol>>,
+    objects: RefCell<Vec<Linked>>,
+    context: Box<ContextWithGlobals>,
+    thread: Box<ThreadState>,
+    code_table: Vec<AtomicPtr<u8>>,
+    memory: *mut u8,
+    memory_length: Box<AtomicU64>,
+    memories: Vec<MemoryDesc>,
+    table: UnsafeCell<Vec<u64>>,
+    table_desc: Box<UnsafeCell<TableDesc>>,
+    tables: Vec<*mut TableDesc>,
+    imported_globals: Vec<*mut GlobalCell>,
+    imports: HashMap<u32, Import>,
+    /// Cause of the next `RaisePending`.
+    pending: Cell<Option<TrapCode>>,
+    /// Where the last trap was raised: a return address, or the faulting instruction.
+    pub trapped_at: Cell<usize>,
+    /// Calls of `Budget`: function and loop.
+    pub budget_calls: RefCell<Vec<(u32, u32)>>,
+    /// What `Budget` answers for a function and loop.
+    pub replacement: RefCell<HashMap<(u32, u32), usize>>,
+    /// What the budget is filled to.
+    pub quantum: Cell<i64>,
+    /// Calls of builtins that only record, with their arguments.
+    pub recorded: RefCell<Vec<(&'static str, Vec<u64>)>>,
+}
+
+impl Vm {
+    pub fn new(text: &str) -> Box<Vm> {
+        Vm::with(text, Options::default())
+    }
+
+    pub fn with(text: &str, options: Options) -> Box<Vm> {
+        segment::install();
+        let wasm = Wasm::new(text);
+        let env = &wasm.env;
+        let types: Vec<u32> =
+            env.functions.iter().map(|ty| env.canonical_types[*ty as usize]).collect();
+        let trampolines = Trampolines::new(&types).expect("memory");
+        let code_table = (0..types.len() as u32)
+            .map(|func| AtomicPtr::new(trampolines.address(func) as *mut u8))
+            .collect();
+        let pages = env.memories.first().map_or(0, |memory| memory.initial);
+        let memory = segment::reserve(RESERVED);
+        segment::commit(memory, (pages << 16) as usize);
+        let memory_length = Box::new(AtomicU64::new(pages << 16));
+        let mut table = vec![0; env.tables.first().map_or(0, |table| table.initial as usize)];
+        for (offset, functions) in &wasm.elements {
+            for (func, place) in functions.iter().zip(&mut table[*offset as usize..]) {
+                *place = env.func_ref(*func).0;
+            }
+        }
+        let thread = Box::new(ThreadState {
+            state: AtomicU32::new(state::HOST),
+            pending: AtomicU32::new(0),
+            save: std::ptr::null_mut(),
+            ctx: std::ptr::null_mut(),
+            value_sp: std::ptr::null_mut(),
+            value_limit: std::ptr::null_mut(),
+            native_limit: 0,
+        });
+        let mut vm = Box::new(Vm {
+            options,
+            compiler: RefCell::new(Compiler::new(options).expect("LLVM")),
+            space: CodeSpace::new(&addresses()).expect("LLVM"),
+            trampolines,
+            linked: RefCell::default(),
+            objects: RefCell::default(),
+            context: Box::new(ContextWithGlobals {
+                context: VmContext {
+                    budget: UnsafeCell::new(i64::MAX),
+                    memory_base: memory,
+                    memory_length: std::ptr::null(),
+                    code_table: std::ptr::null(),
+                    interp_table: std::ptr::null(),
+                    tables: std::ptr::null(),
+                    memories: std::ptr::null(),
+                    imported_globals: std::ptr::null(),
+                    thread: std::ptr::null_mut(),
+                    stack_limit: segment::stack_limit(),
+                    instance: std::ptr::null(),
+                    budget_quantum: 0,
+                    reserved: [0; 4],
+                },
+                globals: std::array::from_fn(|_| GlobalCell(UnsafeCell::new([0; 2]))),
+            }),
+            thread,
+            code_table,
+            memory,
+            memory_length,
+            memories: Vec::new(),
+            table_desc: Box::new(UnsafeCell::new(TableDesc {
+                base: table.as_mut_ptr(),
+                length: table.len() as u64,
+            })),
+            table: UnsafeCell::new(table),
+            tables: Vec::new(),
+            imported_globals: Vec::new(),
+            imports: HashMap::new(),
+            pending: Cell::new(None),
+            trapped_at: Cell::new(0),
+            budget_calls: RefCell::default(),
+            replacement: RefCell::default(),
+            quantum: Cell::new(i64::MAX),
+            recorded: RefCell::default(),
+            wasm,
+        });
+        vm.memories.push(MemoryDesc { base: memory, length: &raw const *vm.memory_length });
+        vm.tables.push(vm.table_desc.get());
+        let imported = vm.wasm.env.imported_globals as usize;
+        for (index, value) in vm.wasm.globals.iter().enumerate() {
+            let cell = match index.checked_sub(imported) {
+                Some(defined) => &mut vm.context.globals[defined],
+                None => {
+                    let cell = Box::leak(Box::new(GlobalCell(UnsafeCell::new([0; 2]))));
+                    vm.imported_globals.push(cell);
+                    cell
+                }
+            };
+            cell.0.get_mut()[0] = *value;
+        }
+        let context = &mut vm.context.context;
+        context.memory_length = &raw const *vm.memory_length;
+        context.code_table = vm.code_table.as_ptr();
+        context.tables = vm.tables.as_ptr();
+        context.memories = vm.memories.as_ptr();
+        context.imported_globals = vm.imported_globals.as_ptr();
+        context.thread = &raw mut *vm.thread;
+        let instance: *const Vm = &raw const *vm;
+        vm.context.context.instance = instance.cast();
+        vm
+    }
+
+    pub fn import(&mut self, func: u32, run: impl Fn(&Vm, &mut [u64]) + 'static) {
+        self.imports.insert(func, Box::new(run));
+    }
+
+    pub fn ctx(&self) -> *mut VmContext {
+        (&raw const self.context.context).cast_mut()
+    }
+
+    pub fn func(&self, name: &str) -> u32 {
+        self.wasm.exports[name]
+    }
+
+    /// Compiles, links and publishes functions and entries of loops.
+    pub fn compile(&self, functions: &[u32], osr: &[(u32, u32)], level: Level) {
+        self.try_compile(functions, osr, level).expect("it compiles");
+    }
+
+    pub fn try_compile(
+        &self,
+        functions: &[u32],
+        osr: &[(u32, u32)],
+        level: Level,
+    ) -> Result<(), CompileError> {
+        let object = self.with_job(functions, osr, level, |compiler, job| {
+            compiler.compile(&self.wasm.env, &self.wasm.bytes, job)
+        })?;
+        let linked = self.space.link(&object).expect("it links");
+        for symbol in &linked.symbols {
+            match symbol.symbol {
+                Symbol::Stub(ty) => {
+                    self.trampolines.set_stub(ty, symbol.address);
+                }
+                Symbol::Function(func) => self.code_table[func as usize]
+                    .store(symbol.address as *mut u8, Ordering::Release),
+                Symbol::Invoker(_) | Symbol::Osr { .. } => {}
+            }
+            self.linked.borrow_mut().insert(symbol.symbol, symbol.clone());
+        }
+        self.objects.borrow_mut().push(linked);
+        Ok(())
+    }
+
+    /// What the compiler makes of a function, in a readable form.
+    pub fn text(&self, name: &str, level: Level, what: Text) -> String {
+        self.with_job(&[self.func(name)], &[], level, |compiler, job| {
+            compiler.emit_text(&self.wasm.env, &self.wasm.bytes, job, what).expect("it compiles")
+        })
+    }
+
+    fn with_job<T>(
+        &self,
+        functions: &[u32],
+        osr: &[(u32, u32)],
+        level: Level,
+        run: impl FnOnce(&mut Compiler, &Job) -> T,
+    ) -> T {
+        let known = |symbol| self.linked.borrow().contains_key(&symbol);
+        let job = Job {
+            functions,
+            level,
+            osr,
+            stub_known: &|ty| known(Symbol::Stub(ty)),
+            invoker_known: &|ty| known(Symbol::Invoker(ty)),
+        };
+        run(&mut self.compiler.borrow_mut(), &job)
+    }
+
+    /// Compiles all functions of the module.
+    pub fn compile_all(&self, level: Level) {
+        let env = &self.wasm.env;
+        let defined: Vec<u32> = (env.imported_functions..env.functions.len() as u32).collect();
+        self.compile(&defined, &[], level);
+    }
+
+    pub fn address(&self, symbol: Symbol) -> usize {
+        self.linked.borrow()[&symbol].address
+    }
+
+    /// Calls a function with slots.
+    pub fn call(&self, name: &str, arguments: &[u64]) -> Result<Vec<u64>, TrapCode> {
+        let func = self.func(name);
+        let env = &self.wasm.env;
+        let ty = env.function_type(func);
+        assert_eq!(arguments.len(), ty.params().len(), "arguments of {name}");
+        let results = slots(ty.results()) as usize;
+        let mut frame = arguments.to_vec();
+        frame.resize(arguments.len().max(results).max(1), 0);
+        let canonical = env.canonical_types[env.functions[func as usize] as usize];
+        let invoker = self.address(Symbol::Invoker(canonical));
+        let code = self.code_table[func as usize].load(Ordering::Acquire);
+        self.enter(invoker, &mut frame, code)?;
+        frame.truncate(results);
+        // The high half of a narrow slot is unspecified.
+        for (slot, ty) in frame.iter_mut().zip(ty.results()) {
+            if matches!(ty, wasmparser::ValType::I32 | wasmparser::ValType::F32) {
+                *slot &= 0xffff_ffff;
+            }
+        }
+        Ok(frame)
+    }
+
+    /// Calls a function of one result.
+    pub fn call1(&self, name: &str, arguments: &[u64]) -> Result<u64, TrapCode> {
+        self.call(name, arguments).map(|results| results[0])
+    }
+
+    /// Enters code that takes a context and slots (an entry of a loop, an invoker).
+    pub fn enter(&self, entry: usize, frame: &mut [u64], code: *mut u8) -> Result<(), TrapCode> {
+        segment::enter(entry, self.ctx(), frame.as_mut_ptr(), code).map_err(|left| {
+            self.trapped_at.set(left.at);
+            left.code
+        })
+    }
+
+    /// Makes the runtime function that is running fail.
+    pub fn fail(&self, cause: TrapCode) {
+        self.pending.set(Some(cause));
+    }
+
+    pub fn memory<const N: usize>(&self, offset: usize) -> [u8; N] {
+        // SAFETY: tests look at committed memory while no code runs.
+        unsafe { self.memory.add(offset).cast::<[u8; N]>().read() }
+    }
+
+    pub fn write_memory(&self, offset: usize, bytes: &[u8]) {
+        // SAFETY: as for `memory`.
+        unsafe { self.memory.add(offset).copy_from(bytes.as_ptr(), bytes.len()) };
+    }
+
+    pub fn global(&self, index: usize) -> u64 {
+        // SAFETY: as for `memory`.
+        unsafe { (*self.context.globals[index].0.get())[0] }
+    }
+
+    pub fn set_budget(&self, budget: i64) {
+        self.quantum.set(budget);
+        // SAFETY: no code runs.
+        unsafe { *self.context.context.budget.get() = budget };
+    }
+
+    pub fn set_stack_limit(&mut self, limit: usize) {
+        self.context.context.stack_limit = limit;
+    }
+
+    pub fn set_element(&self, index: usize, value: Ref) {
+        // SAFETY: no code runs.
+        unsafe { (&mut *self.table.get())[index] = value.0 };
+    }
+}
+
+impl Drop for Vm {
+    fn drop(&mut self) {
+        segment::free(self.memory, RESERVED);
+    }
+}
+
+/// A 32-bit number as a slot.
+pub fn i32(value: i32) -> u64 {
+    u64::from(value as u32)
+}
+
+pub fn f32(value: f32) -> u64 {
+    u64::from(value.to_bits())
+}
+
+pub fn f64(value: f64) -> u64 {
+    value.to_bits()
+}
+
+pub const LEVELS: [Level; 2] = [Level::Quick, Level::Full];
