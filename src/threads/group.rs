@@ -1,0 +1,363 @@
+//! The threads of one program.
+
+use std::any::Any;
+use std::collections::HashSet;
+use std::io;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, PoisonError, Weak};
+use std::time::Duration;
+
+use updraft_jit::abi::ThreadState;
+
+use super::stop::{Cause, StopWord};
+use super::sync::{Condvar, Mutex, MutexGuard, lock};
+use super::waiter::Waiter;
+use super::{THREAD_IDS, ThreadId};
+use crate::vm::sys;
+
+/// Bounds of a group.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Threads that [`Group::spawn`] has started and that have not ended, at most.
+    pub max_threads: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { max_threads: 1024 }
+    }
+}
+
+/// Why a thread could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum SpawnError {
+    /// As many threads run as the group may have.
+    #[error("the limit of {limit} threads is reached")]
+    TooMany {
+        /// [`Limits::max_threads`].
+        limit: u32,
+    },
+    /// The group ends.
+    #[error("the program is ending")]
+    Stopping,
+    /// The system refused.
+    #[error("the operating system gives no thread: {0}")]
+    Os(#[source] io::Error),
+    /// Every id is that of a live thread.
+    #[error("all thread ids are in use")]
+    IdsExhausted,
+}
+
+/// How often stop signals are repeated.
+const REPEAT: Duration = Duration::from_millis(1);
+/// Bytes of native stack for the thread that repeats them.
+const WATCHDOG_STACK: usize = 64 * 1024;
+
+/// The threads of one program, and the word that ends them.
+///
+/// A native thread that runs wasm is *attached* meanwhile. Threads that [`spawn`](Group::spawn) starts count from before they
+/// exist until their body has returned.
+#[derive(Debug)]
+pub struct Group {
+    stop: StopWord,
+    /// What came with the first cause. Held while the stop word is set, so that whoever sees the cause finds it here.
+    detail: Mutex<Option<Box<dyn Any + Send>>>,
+    members: Mutex<Members>,
+    /// Somebody left, or the group stops.
+    changed: Condvar,
+    limits: Limits,
+    /// For the watchdog.
+    this: Weak<Group>,
+}
+
+#[derive(Debug, Default)]
+struct Members {
+    /// Attached threads; the free places are in `vacant`.
+    attached: Vec<Option<Member>>,
+    vacant: Vec<usize>,
+    /// Threads from `spawn`.
+    spawned: HashSet<ThreadId>,
+    /// The id given last.
+    last_id: ThreadId,
+    /// How many threads are in `wait_all_left`, the watchdog included: they repeat the signals.
+    waiting: u32,
+}
+
+/// An attached thread.
+#[derive(Debug)]
+struct Member {
+    id: ThreadId,
+    state: *mut ThreadState,
+    target: sys::SignalTarget,
+    waiter: Arc<Waiter>,
+    /// The thread knows that the group stops, and is waiting for the others: no more signals for it.
+    knows: bool,
+}
+
+// SAFETY: `state` is that of an attached thread, which outlives its attachment; others touch only its atomics.
+unsafe impl Send for Member {}
+
+impl Member {
+    /// Tells the thread to stop, or tells it again.
+    fn stop(&self) {
+        // SAFETY: the thread is attached, so it lives and so does its state.
+        unsafe {
+            (*self.state).pending.store(1, SeqCst);
+            self.waiter.nudge();
+            self.target.interrupt();
+        }
+    }
+}
+
+impl Members {
+    fn attached(&self) -> impl Iterator<Item = &Member> {
+        self.attached.iter().flatten()
+    }
+
+    /// Whether all have left but `except`.
+    fn all_left(&self, except: Option<ThreadId>) -> bool {
+        let excepted = except.is_some_and(|id| self.spawned.contains(&id));
+        self.spawned.len() == usize::from(excepted)
+            && self.attached().all(|member| Some(member.id) == except)
+    }
+
+    /// Whether all have left but those that wait for the others.
+    fn all_know(&self) -> bool {
+        self.attached().all(|member| member.knows)
+            && self
+                .spawned
+                .iter()
+                .all(|id| self.attached().any(|member| member.id == *id && member.knows))
+    }
+
+    /// Notes whether the calling thread, where it is attached, needs no more signals.
+    fn set_knows(&mut self, knows: bool) {
+        for member in self.attached.iter_mut().flatten().filter(|one| one.target.is_current()) {
+            member.knows = knows;
+        }
+    }
+
+    /// The next id that no live thread has. Ids go round, so that one is not used again soon.
+    fn next_id(&mut self) -> Option<ThreadId> {
+        (0..=self.spawned.len()).find_map(|_| {
+            self.last_id = if self.last_id + 1 == THREAD_IDS { 1 } else { self.last_id + 1 };
+            (!self.spawned.contains(&self.last_id)).then_some(self.last_id)
+        })
+    }
+}
+
+impl Group {
+    /// A group without threads.
+    #[must_use]
+    pub fn new(limits: Limits) -> Arc<Group> {
+        Arc::new_cyclic(|this| Group {
+            stop: StopWord::new(),
+            detail: Mutex::new(None),
+            members: Mutex::new(Members::default()),
+            changed: Condvar::new(),
+            limits,
+            this: this.clone(),
+        })
+    }
+
+    /// Why the group ends, and the thread that was the cause.
+    #[must_use]
+    pub fn cause(&self) -> Option<(Cause, ThreadId)> {
+        self.stop.get()
+    }
+
+    /// Whether the group ends.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stop.is_set()
+    }
+
+    /// What came with the first cause. Complete for whoever has seen [`cause`](Group::cause); the second call gets nothing.
+    pub fn take_detail(&self) -> Option<Box<dyn Any + Send>> {
+        lock(&self.detail).take()
+    }
+
+    /// Ends the group: tells every thread, wherever it is, and does not wait for them. Returns whether this was the first cause;
+    /// otherwise nothing happens and `detail` is dropped. If the calling thread is attached, it leaves without being told again.
+    pub fn stop(&self, cause: Cause, by: ThreadId, detail: Option<Box<dyn Any + Send>>) -> bool {
+        {
+            let mut kept = lock(&self.detail);
+            if !self.stop.set(cause, by) {
+                return false;
+            }
+            *kept = detail;
+        }
+        let mut members = lock(&self.members);
+        members.set_knows(true);
+        members.attached().for_each(Member::stop);
+        self.changed.notify_all();
+        self.keep_repeating(members);
+        true
+    }
+
+    /// Sees to it that somebody repeats the signals, if that is needed; false if there is no thread to be had for it.
+    fn keep_repeating(&self, mut members: MutexGuard<'_, Members>) -> bool {
+        if members.waiting > 0 || !self.is_stopping() || members.all_know() {
+            return true;
+        }
+        let Some(group) = self.this.upgrade() else { return true };
+        members.waiting += 1;
+        drop(members);
+        let watchdog = std::thread::Builder::new().name("updraft-stop".into());
+        let started = watchdog.stack_size(WATCHDOG_STACK).spawn(move || {
+            let members = lock(&group.members);
+            group.wait_until(members, Members::all_know).waiting -= 1;
+        });
+        if let Err(error) = &started {
+            tracing::warn!(%error, "cannot start the watchdog of a thread group that stops");
+            lock(&self.members).waiting -= 1;
+        }
+        started.is_ok()
+    }
+
+    /// Registers the calling thread as running wasm for this group. Dropping the attachment unregisters it, which is also
+    /// its answer to a stop. If the group stops already, `pending` is set when this returns.
+    ///
+    /// It also readies the thread for compiled code: see [`sys::prepare_thread`] and [`sys::set_current`].
+    ///
+    /// # Safety
+    /// `state` and what its `ctx` points to at any time outlive the attachment. Attachments of a thread are dropped in
+    /// reverse order.
+    pub unsafe fn attach(self: &Arc<Group>, state: *mut ThreadState, id: ThreadId) -> Attachment {
+        if let Err(error) = sys::prepare_thread() {
+            tracing::warn!(%error, "no signal stack: an overflow of this thread's stack kills the process");
+        }
+        // SAFETY: the caller's promise.
+        let current = unsafe { sys::set_current(state) };
+        let member = Member {
+            id,
+            state,
+            target: sys::SignalTarget::current(),
+            waiter: Waiter::current(),
+            knows: false,
+        };
+        let mut members = lock(&self.members);
+        // Under the lock: either the stopper finds the member there, or the stop word is seen here.
+        // SAFETY: the caller's promise.
+        unsafe { (*state).pending.store(u32::from(self.is_stopping()), SeqCst) };
+        let place = members.vacant.pop().unwrap_or(members.attached.len());
+        if place == members.attached.len() {
+            members.attached.push(None);
+        }
+        members.attached[place] = Some(member);
+        drop(members);
+        Attachment { group: self.clone(), place, _current: current }
+    }
+
+    /// Waits until nobody is attached and every spawned thread has ended; `except` is the calling thread's own id, if it is
+    /// one of them. Once the group stops, repeats the signals to those that remain, every millisecond.
+    pub fn wait_all_left(&self, except: Option<ThreadId>) {
+        let mut members = lock(&self.members);
+        members.waiting += 1;
+        members.set_knows(except.is_some());
+        members = self.wait_until(members, |members| members.all_left(except));
+        members.waiting -= 1;
+        if !self.is_stopping() {
+            members.set_knows(false);
+        }
+        self.keep_repeating(members);
+    }
+
+    /// Waits for a condition, and repeats the signals meanwhile.
+    fn wait_until<'a>(
+        &self,
+        mut members: MutexGuard<'a, Members>,
+        done: impl Fn(&Members) -> bool,
+    ) -> MutexGuard<'a, Members> {
+        while !done(&members) {
+            members = if self.is_stopping() {
+                members.attached().filter(|member| !member.knows).for_each(Member::stop);
+                let result = self.changed.wait_timeout(members, REPEAT);
+                result.unwrap_or_else(PoisonError::into_inner).0
+            } else {
+                self.changed.wait(members).unwrap_or_else(PoisonError::into_inner)
+            };
+        }
+        members
+    }
+
+    /// Starts a native thread that runs `body` with its new id.
+    ///
+    /// The thread counts from now on: [`wait_all_left`](Group::wait_all_left) waits for it. It is not attached; that is for the
+    /// body. If the body panics, the group stops with [`Cause::Trap`].
+    ///
+    /// # Errors
+    /// [`SpawnError`]; nothing has been started then.
+    pub fn spawn(
+        self: &Arc<Group>,
+        stack_bytes: usize,
+        body: impl FnOnce(ThreadId) + Send + 'static,
+    ) -> Result<ThreadId, SpawnError> {
+        let id = {
+            let mut members = lock(&self.members);
+            if self.is_stopping() {
+                return Err(SpawnError::Stopping);
+            }
+            let limit = self.limits.max_threads;
+            if members.spawned.len() >= limit as usize {
+                return Err(SpawnError::TooMany { limit });
+            }
+            let id = members.next_id().ok_or(SpawnError::IdsExhausted)?;
+            members.spawned.insert(id);
+            id
+        };
+        let spawned = Spawned { group: self.clone(), id };
+        std::thread::Builder::new()
+            .name(format!("wasm-{id}"))
+            .stack_size(stack_bytes)
+            .spawn(move || {
+                let spawned = spawned;
+                body(spawned.id);
+            })
+            .map_err(SpawnError::Os)?;
+        Ok(id)
+    }
+}
+
+/// A spawned thread's entry in its group. It is dropped when the body has returned, or when there was no thread to be had.
+struct Spawned {
+    group: Arc<Group>,
+    id: ThreadId,
+}
+
+impl Drop for Spawned {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.group.stop(Cause::Trap, self.id, None);
+        }
+        let group = &self.group;
+        let mut members = lock(&group.members);
+        members.spawned.remove(&self.id);
+        group.changed.notify_all();
+        if !group.keep_repeating(members) {
+            // This thread has nothing else to do.
+            let mut members = lock(&group.members);
+            members.waiting += 1;
+            group.wait_until(members, Members::all_know).waiting -= 1;
+        }
+    }
+}
+
+/// While it lives, its thread runs wasm for the group, and gets its stop signals.
+#[derive(Debug)]
+pub struct Attachment {
+    group: Arc<Group>,
+    place: usize,
+    // Dropped last: a thread that has left is not signalled any more.
+    _current: sys::CurrentGuard,
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        let mut members = lock(&self.group.members);
+        members.attached[self.place] = None;
+        members.vacant.push(self.place);
+        self.group.changed.notify_all();
+        self.group.keep_repeating(members);
+    }
+}

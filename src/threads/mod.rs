@@ -1,0 +1,40 @@
+//! Threads of a program: the group, its end, and the places where its threads sleep.
+//!
+//! * [`Group`]: who runs, who may start, and why all of them must stop. One per program.
+//! * `stop`: the word that holds the first cause.
+//! * [`ParkingLot`]: `memory.atomic.wait` and `notify`. One per shared memory.
+//! * `waiter`: what one native thread sleeps on.
+//!
+//! # How everyone stops
+//!
+//! [`Group::stop`] sets the stop word; the first cause wins. Then it goes through the attached threads, which are in
+//! one of four places:
+//!
+//! | where | what ends it |
+//! |---|---|
+//! | compiled code | the signal: its handler unwinds the thread at once |
+//! | the interpreter | `pending`, looked at when the budget is spent; the signal spends it |
+//! | parked in `wait` | a nudge to its waiter |
+//! | blocked in the host | the signal breaks the system call; the host looks at `pending` |
+//!
+//! A signal just before a blocking system call is lost. So the signals are repeated every millisecond until every
+//! thread has left the group, by whoever waits for that, or by a watchdog.
+
+mod group;
+mod parking;
+mod stop;
+mod sync;
+mod waiter;
+
+pub use group::{Attachment, Group, Limits, SpawnError};
+pub use parking::{ParkingLot, WaitResult};
+pub use stop::Cause;
+
+/// Names a wasm thread within its group: 1 up to 2^29 - 1 (the range of wasi-threads), or [`MAIN_THREAD`].
+pub type ThreadId = u32;
+
+/// The id of the thread that runs `_start`, and of every thread that an embedder attaches.
+pub const MAIN_THREAD: ThreadId = 0;
+
+/// Ids are below this. wasi-threads keeps the upper bits free: "the valid range is [1, 0x1FFFFFFF]".
+const THREAD_IDS: u32 = 1 << 29;

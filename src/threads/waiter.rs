@@ -1,0 +1,94 @@
+//! What a native thread sleeps on while it waits in a parking lot.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{AcqRel, Acquire};
+use std::time::Instant;
+
+use super::sync::Futex;
+
+/// A notify has taken this waiter off its queue.
+const NOTIFIED: u32 = 1;
+/// Something happened: look whether the group stops.
+const NUDGED: u32 = 2;
+/// The thread sleeps, or is about to: whoever sets another bit must wake it.
+const PARKED: u32 = 4;
+
+/// How a sleep ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Parked {
+    Notified,
+    TimedOut,
+    Stopped,
+}
+
+/// One native thread's place to sleep. It waits for one thing at a time.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    futex: Futex,
+}
+
+impl Waiter {
+    pub fn new() -> Arc<Waiter> {
+        Arc::new(Waiter { futex: Futex::new() })
+    }
+
+    /// The calling thread's.
+    #[cfg(not(loom))]
+    pub fn current() -> Arc<Waiter> {
+        thread_local!(static CURRENT: Arc<Waiter> = Waiter::new());
+        CURRENT.with(Arc::clone)
+    }
+
+    /// Models pass their waiters themselves.
+    #[cfg(loom)]
+    pub fn current() -> Arc<Waiter> {
+        Waiter::new()
+    }
+
+    /// Forgets earlier waits. The thread's own call, while it is on no queue.
+    ///
+    /// A nudge that is forgotten here was given before the look at the group that [`park`](Waiter::park) begins with.
+    pub fn begin(&self) {
+        self.futex.word.swap(0, AcqRel);
+    }
+
+    /// Marks the waiter, which the caller has just taken off its queue, as woken. True: [`wake`](Waiter::wake) must follow; it may
+    /// come late, when the thread is on its way again.
+    #[must_use]
+    pub fn notify(&self) -> bool {
+        self.futex.word.fetch_or(NOTIFIED, AcqRel) & PARKED != 0
+    }
+
+    /// Wakes the thread from its sleep, if it sleeps.
+    pub fn wake(&self) {
+        self.futex.wake();
+    }
+
+    /// Has the thread look whether the group stops, if it sleeps or is about to.
+    pub fn nudge(&self) {
+        if self.futex.word.fetch_or(NUDGED, AcqRel) & PARKED != 0 {
+            self.wake();
+        }
+    }
+
+    /// Sleeps until notified, until the deadline, or until `stopping` after a nudge. The thread's own call.
+    pub fn park(&self, deadline: Option<Instant>, stopping: impl Fn() -> bool) -> Parked {
+        loop {
+            let word = self.futex.word.load(Acquire);
+            if word & NOTIFIED != 0 {
+                return Parked::Notified;
+            }
+            if stopping() {
+                return Parked::Stopped;
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Parked::TimedOut;
+            }
+            // A nudge in `word` has been answered by the look above; one that comes now makes this fail.
+            if self.futex.word.compare_exchange(word, PARKED, AcqRel, Acquire).is_ok() {
+                self.futex.wait(PARKED, left);
+            }
+        }
+    }
+}
