@@ -1,0 +1,3 @@
+//! What running code touches.
+
+pub(crate) mod sys;
