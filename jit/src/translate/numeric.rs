@@ -85,8 +85,8 @@ impl<'c> Translator<'_, 'c, '_> {
             O::F32Sub | O::F64Sub => self.float2(|b, x, y| b.build_float_sub(x, y, ""))?,
             O::F32Mul | O::F64Mul => self.float2(|b, x, y| b.build_float_mul(x, y, ""))?,
             O::F32Div | O::F64Div => self.float2(|b, x, y| b.build_float_div(x, y, ""))?,
-            O::F32Min | O::F64Min => self.float_intrinsic("llvm.minimum", 2)?,
-            O::F32Max | O::F64Max => self.float_intrinsic("llvm.maximum", 2)?,
+            O::F32Min | O::F64Min => self.extremum("llvm.minimum")?,
+            O::F32Max | O::F64Max => self.extremum("llvm.maximum")?,
             O::F32Sqrt | O::F64Sqrt => self.float_intrinsic("llvm.sqrt", 1)?,
             O::F32Ceil | O::F64Ceil => self.float_intrinsic("llvm.ceil", 1)?,
             O::F32Floor | O::F64Floor => self.float_intrinsic("llvm.floor", 1)?,
@@ -233,6 +233,13 @@ impl<'c> Translator<'_, 'c, '_> {
 
     fn float_intrinsic(&mut self, name: &'static str, operands: usize) -> Result<()> {
         let value = self.call_float_intrinsic(name, operands)?;
+        self.push_arithmetic(value)
+    }
+
+    /// LLVM's lets a signalling NaN through, against its own documentation.
+    fn extremum(&mut self, name: &'static str) -> Result<()> {
+        let value = self.call_float_intrinsic(name, 2)?;
+        let value = self.quiet(value)?;
         self.push_arithmetic(value)
     }
 
