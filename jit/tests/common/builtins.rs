@@ -32,16 +32,15 @@ recorders! {
     memory_copy "copy" (d: u32, s: u32, to: u64, from: u64, n: u64) -> u32 = 0;
     memory_fill "fill" (m: u32, to: u64, byte: u32, n: u64) -> u32 = 0;
     data_drop "data.drop" (s: u32) -> () = ();
-    table_set "table.set" (t: u32, i: u32, r: u64) -> u32 = 0;
     table_grow "table.grow" (t: u32, r: u64, n: u32) -> u32 = 7;
     table_fill "table.fill" (t: u32, i: u32, r: u64, n: u32) -> u32 = 0;
     table_copy "table.copy" (d: u32, s: u32, to: u32, from: u32, n: u32) -> u32 = 0;
     table_init "table.init" (t: u32, s: u32, d: u32, f: u32, n: u32) -> u32 = 0;
     elem_drop "elem.drop" (s: u32) -> () = ();
     global_set_ref "global.set" (g: u32, r: u64) -> () = ();
-    notify "notify" (m: u32, a: u64, n: u32) -> u64 = u64::from(n) + 1;
+    notify "notify" (m: u32, a: u64, n: u32) -> u64 = u64::from(n);
     wait32 "wait32" (m: u32, a: u64, e: u32, t: u64) -> u64 = 1;
-    wait64 "wait64" (m: u32, a: u64, e: u64, t: u64) -> u64 = 2;
+    wait64 "wait64" (m: u32, a: u64, e: u64, t: u64) -> u64 = 1;
 }
 
 extern "C" fn enter(ctx: *mut VmContext, func: u32, frame: *mut u64) -> u32 {
@@ -124,7 +123,8 @@ extern "C" fn memory_grow(ctx: *mut VmContext, memory: u32, pages: u64) -> u64 {
     // SAFETY: compiled code passes its context.
     let vm = unsafe { vm(ctx) };
     let before = vm.memory_length.load(Ordering::Relaxed);
-    if memory != 0 || pages > 1 << 10 {
+    let maximum = vm.wasm.env.memories[0].maximum.unwrap_or(1 << 10);
+    if memory != 0 || (before >> 16) + pages > maximum {
         return u64::MAX;
     }
     let after = before + (pages << 16);
@@ -135,17 +135,24 @@ extern "C" fn memory_grow(ctx: *mut VmContext, memory: u32, pages: u64) -> u64 {
 
 extern "C" fn table_get(ctx: *mut VmContext, _: u32, index: u32, out: *mut u64) -> u32 {
     // SAFETY: compiled code passes its context and a slot.
-    unsafe {
-        let vm = vm(ctx);
-        match (&*vm.table.get()).get(index as usize) {
-            Some(value) => {
-                *out = *value;
-                0
-            }
-            None => {
-                vm.pending.set(Some(TrapCode::TableOutOfBounds));
-                1
-            }
+    with_element(unsafe { vm(ctx) }, index, |element| unsafe { *out = *element })
+}
+
+extern "C" fn table_set(ctx: *mut VmContext, _: u32, index: u32, value: u64) -> u32 {
+    // SAFETY: compiled code passes its context.
+    with_element(unsafe { vm(ctx) }, index, |element| *element = value)
+}
+
+fn with_element(vm: &Vm, index: u32, run: impl FnOnce(&mut u64)) -> u32 {
+    // SAFETY: nobody else holds the table while compiled code waits.
+    match unsafe { &mut *vm.table.get() }.get_mut(index as usize) {
+        Some(element) => {
+            run(element);
+            0
+        }
+        None => {
+            vm.pending.set(Some(TrapCode::TableOutOfBounds));
+            1
         }
     }
 }

@@ -17,7 +17,9 @@ use updraft_jit::{
     CodeSpace, CompileError, Compiler, Job, Level, Linked, LinkedSymbol, Options, Symbol, Text,
     Trampolines,
 };
-use wasmparser::{ElementItems, ElementKind, Operator, Parser, Payload, TypeRef};
+use wasmparser::{
+    ConstExpr, DataKind, ElementItems, ElementKind, Operator, Parser, Payload, TypeRef,
+};
 
 pub use builtins::addresses;
 
@@ -30,13 +32,22 @@ pub struct Wasm {
     pub env: ModuleEnv,
     pub exports: HashMap<String, u32>,
     /// Elements of table 0 that active segments set.
-    elements: Vec<(u64, Vec<u32>)>,
+    elements: Vec<(u64, Vec<Option<u32>>)>,
+    /// Bytes of memory 0 that active segments set.
+    data: Vec<(u64, Vec<u8>)>,
     globals: Vec<u64>,
+    /// What the module has that the test runtime does not know.
+    pub unknown: Option<String>,
 }
 
 impl Wasm {
     pub fn new(text: &str) -> Wasm {
-        let bytes = wat::parse_str(text).expect("the test's text is a module");
+        let wasm = Self::from_bytes(wat::parse_str(text).expect("the test's text is a module"));
+        assert_eq!(wasm.unknown, None);
+        wasm
+    }
+
+    pub fn from_bytes(bytes: Vec<u8>) -> Wasm {
         wasmparser::Validator::new_with_features(wasmparser::WasmFeatures::all())
             .validate_all(&bytes)
             .expect("the test's module is valid");
@@ -45,7 +56,9 @@ impl Wasm {
             env: ModuleEnv::default(),
             exports: HashMap::new(),
             elements: Vec::new(),
+            data: Vec::new(),
             globals: Vec::new(),
+            unknown: None,
         };
         for payload in Parser::new(0).parse_all(&bytes) {
             wasm.section(payload.expect("it was validated"));
@@ -57,6 +70,25 @@ impl Wasm {
         env.global_escapes = vec![false; env.globals.len()];
         wasm.bytes = bytes;
         wasm
+    }
+
+    fn constant(&mut self, expression: &ConstExpr) -> u64 {
+        let mut reader = expression.get_operators_reader();
+        let value = match reader.read().expect("it was validated") {
+            Operator::I32Const { value } => u64::from(value as u32),
+            Operator::I64Const { value } => value as u64,
+            Operator::F32Const { value } => u64::from(value.bits()),
+            Operator::F64Const { value } => value.bits(),
+            Operator::RefNull { .. } => 0,
+            other => {
+                self.unknown = Some(format!("a constant of {other:?}"));
+                0
+            }
+        };
+        if !matches!(reader.read(), Ok(Operator::End)) {
+            self.unknown = Some("a long constant".to_owned());
+        }
+        value
     }
 
     fn section(&mut self, payload: Payload) {
@@ -77,7 +109,7 @@ impl Wasm {
                             env.imported_globals += 1;
                             self.globals.push(0);
                         }
-                        other => panic!("the test runtime has no imports of {other:?}"),
+                        other => self.unknown = Some(format!("an import of {other:?}")),
                     }
                 }
             }
@@ -92,8 +124,9 @@ impl Wasm {
             }
             Payload::GlobalSection(globals) => {
                 for global in globals.into_iter().map(Result::unwrap) {
-                    env.globals.push(global.ty);
-                    self.globals.push(constant(&global.init_expr));
+                    self.env.globals.push(global.ty);
+                    let value = self.constant(&global.init_expr);
+                    self.globals.push(value);
                 }
             }
             Payload::ExportSection(exports) => {
@@ -103,12 +136,32 @@ impl Wasm {
             }
             Payload::ElementSection(segments) => {
                 for segment in segments.into_iter().map(Result::unwrap) {
-                    let ElementKind::Active { offset_expr, .. } = segment.kind else { continue };
-                    let ElementItems::Functions(functions) = segment.items else { continue };
-                    let functions = functions.into_iter().map(Result::unwrap).collect();
-                    self.elements.push((constant(&offset_expr), functions));
+                    let ElementKind::Active { table_index, offset_expr } = segment.kind else {
+                        continue;
+                    };
+                    if table_index.unwrap_or(0) != 0 {
+                        self.unknown = Some("a second table".to_owned());
+                    }
+                    let functions = match segment.items {
+                        ElementItems::Functions(functions) => {
+                            functions.into_iter().map(|func| Some(func.unwrap())).collect()
+                        }
+                        ElementItems::Expressions(_, items) => {
+                            items.into_iter().map(|item| function(&item.unwrap())).collect()
+                        }
+                    };
+                    let offset = self.constant(&offset_expr);
+                    self.elements.push((offset, functions));
                 }
             }
+            Payload::DataSection(segments) => {
+                for segment in segments.into_iter().map(Result::unwrap) {
+                    let DataKind::Active { offset_expr, .. } = segment.kind else { continue };
+                    let offset = self.constant(&offset_expr);
+                    self.data.push((offset, segment.data.to_vec()));
+                }
+            }
+            Payload::StartSection { .. } => self.unknown = Some("a start function".to_owned()),
             Payload::CodeSectionEntry(body) => {
                 let range = body.range();
                 env.bodies.push(range.start as usize..range.end as usize);
@@ -118,13 +171,10 @@ impl Wasm {
     }
 }
 
-fn constant(expression: &wasmparser::ConstExpr) -> u64 {
+fn function(expression: &ConstExpr) -> Option<u32> {
     match expression.get_operators_reader().read().expect("it was validated") {
-        Operator::I32Const { value } => u64::from(value as u32),
-        Operator::I64Const { value } => value as u64,
-        Operator::F32Const { value } => u64::from(value.bits()),
-        Operator::F64Const { value } => value.bits(),
-        other => panic!("the test runtime has no constant {other:?}"),
+        Operator::RefFunc { function_index } => Some(function_index),
+        _ => None,
     }
 }
 
@@ -179,8 +229,11 @@ impl Vm {
     }
 
     pub fn with(text: &str, options: Options) -> Box<Vm> {
+        Vm::of(Wasm::new(text), options)
+    }
+
+    pub fn of(wasm: Wasm, options: Options) -> Box<Vm> {
         segment::install();
-        let wasm = Wasm::new(text);
         let env = &wasm.env;
         let types: Vec<u32> =
             env.functions.iter().map(|ty| env.canonical_types[*ty as usize]).collect();
@@ -191,11 +244,15 @@ impl Vm {
         let pages = env.memories.first().map_or(0, |memory| memory.initial);
         let memory = segment::reserve(RESERVED);
         segment::commit(memory, (pages << 16) as usize);
+        for (offset, bytes) in &wasm.data {
+            // SAFETY: the test's segments lie in committed memory.
+            unsafe { memory.add(*offset as usize).copy_from(bytes.as_ptr(), bytes.len()) };
+        }
         let memory_length = Box::new(AtomicU64::new(pages << 16));
         let mut table = vec![0; env.tables.first().map_or(0, |table| table.initial as usize)];
         for (offset, functions) in &wasm.elements {
             for (func, place) in functions.iter().zip(&mut table[*offset as usize..]) {
-                *place = env.func_ref(*func).0;
+                *place = func.map_or(0, |func| env.func_ref(func).0);
             }
         }
         let thread = Box::new(ThreadState {
