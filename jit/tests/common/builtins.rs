@@ -115,7 +115,7 @@ extern "C" fn budget(ctx: *mut VmContext, func: u32, index: u32) -> usize {
         let vm = vm(ctx);
         vm.budget_calls.borrow_mut().push((func, index));
         *(*ctx).budget.get() = vm.quantum.get();
-        vm.replacement.borrow().get(&(func, index)).copied().unwrap_or(0)
+        vm.replacement.borrow_mut().remove(&(func, index)).unwrap_or(0)
     }
 }
 

@@ -215,7 +215,7 @@ pub struct Vm {
     pub trapped_at: Cell<usize>,
     /// Calls of `Budget`: function and loop.
     pub budget_calls: RefCell<Vec<(u32, u32)>>,
-    /// What `Budget` answers for a function and loop.
+    /// What `Budget` answers for a function and loop, once.
     pub replacement: RefCell<HashMap<(u32, u32), usize>>,
     /// What the budget is filled to.
     pub quantum: Cell<i64>,
@@ -385,6 +385,13 @@ impl Vm {
         })
     }
 
+    /// As [`Vm::text`], for the entry of a loop.
+    pub fn entry_text(&self, name: &str, index: u32, level: Level, what: Text) -> String {
+        self.with_job(&[], &[(self.func(name), index)], level, |compiler, job| {
+            compiler.emit_text(&self.wasm.env, &self.wasm.bytes, job, what).expect("it compiles")
+        })
+    }
+
     fn with_job<T>(
         &self,
         functions: &[u32],
@@ -474,6 +481,11 @@ impl Vm {
         self.quantum.set(budget);
         // SAFETY: no code runs.
         unsafe { *self.context.context.budget.get() = budget };
+    }
+
+    pub fn budget(&self) -> i64 {
+        // SAFETY: no code runs.
+        unsafe { *self.context.context.budget.get() }
     }
 
     pub fn set_stack_limit(&mut self, limit: usize) {
