@@ -1,5 +1,7 @@
 //! From a job to an object: the public face of the compiler.
 
+use std::hash::{BuildHasher, RandomState};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -97,6 +99,16 @@ pub struct Object {
 }
 
 impl Object {
+    /// An object from the bytes of one that was compiled before, for the same machine and module.
+    ///
+    /// # Errors
+    /// If the bytes are not those of an object. They are not searched for malice: whoever can change them can run
+    /// code in this process.
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Object> {
+        let symbols = emitted::read(&bytes)?;
+        Ok(Object { bytes, symbols, ir_instructions: 0, timings: Timings::default() })
+    }
+
     /// The object file.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
@@ -157,7 +169,7 @@ impl Compiler {
             .write_to_memory_buffer(&unit.module, FileType::Object)
             .map_err(|error| CompileError::Llvm(error.to_string()))?;
         let bytes = object.as_slice().to_vec();
-        let symbols = emitted::read(&bytes, &unit.prefix)?;
+        let symbols = emitted::read(&bytes)?;
         timings.emit = start.elapsed();
         Ok(Object { bytes, symbols, ir_instructions: unit.instructions(), timings })
     }
@@ -197,10 +209,7 @@ impl Compiler {
         bytes: &'e [u8],
         job: &Job,
     ) -> Result<Unit<'c, 'e>> {
-        // Symbols must differ between all objects that may meet in one code space.
-        static OBJECTS: AtomicU64 = AtomicU64::new(0);
-        let prefix = format!("u{}", OBJECTS.fetch_add(1, Ordering::Relaxed));
-        let unit = Unit::new(context, env, bytes, job.level, self.options, prefix);
+        let unit = Unit::new(context, env, bytes, job.level, self.options, unique());
         self.machines.prepare(&unit.module, job.level);
         for func in job.functions {
             translate::function(&unit, *func, Shape::Function)?;
@@ -214,4 +223,12 @@ impl Compiler {
         unit.module.verify().map_err(|error| CompileError::Llvm(error.to_string()))?;
         Ok(unit)
     }
+}
+
+/// What tells an object's symbols from those of all others that it may meet in a code space, also of objects that
+/// another process has made.
+fn unique() -> String {
+    static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(0));
+    static OBJECTS: AtomicU64 = AtomicU64::new(0);
+    format!("{:x}.{}", *PROCESS, OBJECTS.fetch_add(1, Ordering::Relaxed))
 }

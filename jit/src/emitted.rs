@@ -19,19 +19,18 @@ pub(crate) struct EmittedSymbol {
     pub lines: Vec<(u32, u32)>,
 }
 
-/// The name of a symbol in an object.
-pub(crate) fn name(prefix: &str, symbol: Symbol) -> String {
+/// The name of a symbol in an object. `unique` tells it from the same symbol in other objects.
+pub(crate) fn name(unique: &str, symbol: Symbol) -> String {
     match symbol {
-        Symbol::Function(func) => format!("{prefix}_f{func}"),
-        Symbol::Osr { func, index } => format!("{prefix}_o{func}_{index}"),
-        Symbol::Stub(ty) => format!("{prefix}_s{ty}"),
-        Symbol::Invoker(ty) => format!("{prefix}_i{ty}"),
+        Symbol::Function(func) => format!("f{func}.{unique}"),
+        Symbol::Osr { func, index } => format!("o{func}_{index}.{unique}"),
+        Symbol::Stub(ty) => format!("s{ty}.{unique}"),
+        Symbol::Invoker(ty) => format!("i{ty}.{unique}"),
     }
 }
 
-fn parse(prefix: &str, name: &str) -> Option<Symbol> {
-    let name = name.strip_prefix(prefix)?.strip_prefix('_')?;
-    let (kind, numbers) = name.split_at_checked(1)?;
+fn parse(name: &str) -> Option<Symbol> {
+    let (kind, numbers) = name.split_once('.')?.0.split_at_checked(1)?;
     Some(match kind {
         "f" => Symbol::Function(numbers.parse().ok()?),
         "s" => Symbol::Stub(numbers.parse().ok()?),
@@ -44,14 +43,14 @@ fn parse(prefix: &str, name: &str) -> Option<Symbol> {
     })
 }
 
-/// Reads an object that has just been emitted.
-pub(crate) fn read(bytes: &[u8], prefix: &str) -> Result<Vec<EmittedSymbol>> {
+/// Reads an object of ours.
+pub(crate) fn read(bytes: &[u8]) -> Result<Vec<EmittedSymbol>> {
     let broken = |error: &dyn std::fmt::Display| CompileError::Llvm(format!("object: {error}"));
     let file = object::File::parse(bytes).map_err(|error| broken(&error))?;
     let mut symbols = Vec::new();
     for entry in file.symbols() {
         let Ok(name) = entry.name() else { continue };
-        if let Some(symbol) = parse(prefix, name).filter(|_| entry.is_definition()) {
+        if let Some(symbol) = parse(name).filter(|_| entry.is_definition()) {
             symbols.push(EmittedSymbol {
                 symbol,
                 name: name.to_owned(),
@@ -104,9 +103,9 @@ mod tests {
             Symbol::Stub(0),
             Symbol::Invoker(3),
         ] {
-            assert_eq!(parse("u12", &name("u12", symbol)), Some(symbol));
+            assert_eq!(parse(&name("u12", symbol)), Some(symbol));
         }
-        assert_eq!(parse("u1", "u12_f3"), None);
-        assert_eq!(parse("u1", "updraft_raise"), None);
+        assert_eq!(parse("updraft_raise"), None);
+        assert_eq!(parse("f3"), None);
     }
 }

@@ -38,7 +38,7 @@ pub(crate) fn build(unit: &Unit, job: &Job) -> Result<()> {
 fn stub(unit: &Unit, index: u32) -> Result<()> {
     let ty = &unit.env.types[index as usize];
     let native = unit.native_type(ty, &[unit.types.ptr.into()]);
-    let function = unit.define(&emitted::name(&unit.prefix, Symbol::Stub(index)), native);
+    let function = unit.define(&emitted::name(&unit.unique, Symbol::Stub(index)), native);
     let nest = function.count_params() - 1;
     function.add_attribute(AttributeLoc::Param(nest), unit.attribute("nest"));
     let e = Entry::new(unit, function);
@@ -82,7 +82,7 @@ fn invoker(unit: &Unit, index: u32) -> Result<()> {
     let ty: &FuncType = &unit.env.types[index as usize];
     let ptr = unit.types.ptr.into();
     let native = unit.context.void_type().fn_type(&[ptr, ptr, ptr], false);
-    let function = unit.define(&emitted::name(&unit.prefix, Symbol::Invoker(index)), native);
+    let function = unit.define(&emitted::name(&unit.unique, Symbol::Invoker(index)), native);
     let e = Entry::new(unit, function);
     let (slots, code) = (e.param(1).into_pointer_value(), e.param(2).into_pointer_value());
 

@@ -3,6 +3,7 @@
 //! Only objects are handed to it: they are linked at once, on the thread that asks, and in parallel. (Modules that ORC
 //! compiles on lookup share a target machine, and corrupt memory with two threads.)
 
+use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::sync::Arc;
 
@@ -210,9 +211,15 @@ impl Jit {
 
     fn lookup(&self, name: &CStr) -> Result<usize, LinkError> {
         let mut address = 0;
-        // SAFETY: the name is a string.
-        check(unsafe { LLVMOrcLLJITLookup(self.0, &raw mut address, name.as_ptr()) })?;
-        Ok(address as usize)
+        REPORTED.take();
+        // SAFETY: the name is a string. Linking happens on this thread, before the call returns.
+        match check(unsafe { LLVMOrcLLJITLookup(self.0, &raw mut address, name.as_ptr()) }) {
+            Err(LinkError::Orc(failure)) => {
+                let causes = REPORTED.take();
+                Err(LinkError::Orc(if causes.is_empty() { failure } else { causes.join("; ") }))
+            }
+            other => other.map(|()| address as usize),
+        }
     }
 }
 
@@ -225,10 +232,14 @@ impl Drop for Jit {
     }
 }
 
-/// What a failed lookup has to say beyond its result.
+thread_local! {
+    /// Causes that ORC has reported on this thread. The result of a lookup only says that it failed.
+    static REPORTED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
 extern "C" fn report(_: *mut c_void, error: LLVMErrorRef) {
-    if let Err(error) = check(error) {
-        tracing::debug!(%error, "ORC");
+    if let Err(LinkError::Orc(cause)) = check(error) {
+        REPORTED.with_borrow_mut(|reported| reported.push(cause));
     }
 }
 

@@ -67,8 +67,8 @@ pub(crate) struct Unit<'c, 'e> {
     pub level: Level,
     pub options: Options,
     pub types: Types<'c>,
-    /// What the symbols of this object begin with.
-    pub prefix: String,
+    /// What is in the names of this object's symbols, and in no other's.
+    pub unique: String,
     tags: Tags<'c>,
     function_attributes: Vec<Attribute>,
     builtins: RefCell<HashMap<Builtin, FunctionValue<'c>>>,
@@ -84,7 +84,7 @@ impl<'c, 'e> Unit<'c, 'e> {
         bytes: &'e [u8],
         level: Level,
         options: Options,
-        prefix: String,
+        unique: String,
     ) -> Self {
         let module = context.create_module("wasm");
         let types = Types {
@@ -106,7 +106,7 @@ impl<'c, 'e> Unit<'c, 'e> {
             options,
             types,
             debug,
-            prefix,
+            unique,
             tags: tags(context, types),
             function_attributes: function_attributes(context),
             builtins: RefCell::default(),

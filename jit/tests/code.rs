@@ -300,7 +300,7 @@ fn all_texts_can_be_had() {
     let vm = Vm::new(SUM);
     assert!(vm.text("sum", Level::Quick, Text::Llvm).contains("define"));
     let text = vm.text("sum", Level::Full, Text::Assembly);
-    assert!(text.contains("_f0:") && text.contains("ret"), "{text}");
+    assert!(text.contains("f0.") && text.contains("ret"), "{text}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::{LEVELS, Wasm, addresses};
-use updraft_jit::{CodeSpace, Compiler, Job, Options, Symbol};
+use updraft_jit::{CodeSpace, Compiler, Job, Object, Options, Symbol};
 
 fn program() -> Wasm {
     let mut text = String::from("(module ");
@@ -97,6 +97,8 @@ fn code_goes_with_the_last_handle() {
         let (first, second) = (space.link(&object), space.link(&object));
         assert!(second.is_err(), "the same names, twice in one space");
         let first = first.expect("it links");
+        let again = Object::from_bytes(object.bytes().to_vec()).expect("it is an object");
+        assert_eq!(again.symbols().collect::<Vec<_>>(), [Symbol::Function(3)]);
         drop(space);
         first.remove().expect("the handle keeps the space");
     }
@@ -116,5 +118,5 @@ fn a_missing_runtime_function_is_an_error() {
     let object = compiler.compile(&wasm.env, &wasm.bytes, &job).expect("it compiles");
     let space = CodeSpace::new(&[]).expect("LLVM");
     let error = space.link(&object).err().expect("quick code calls `Budget`");
-    assert!(error.to_string().contains("u"), "{error}");
+    assert!(error.to_string().contains("updraft_budget"), "{error}");
 }

@@ -125,7 +125,7 @@ pub(crate) fn function(unit: &Unit, func: u32, shape: Shape) -> Result<()> {
         Shape::Function => Symbol::Function(func),
         Shape::Osr { index } => Symbol::Osr { func, index },
     };
-    let name = emitted::name(&unit.prefix, symbol);
+    let name = emitted::name(&unit.unique, symbol);
     let reader = OperatorsReader::new(locals.get_binary_reader());
     let mut translator = Translator::new(unit, func, shape, &name, &types, reader)?;
     translator.run().map_err(|error| match error {
