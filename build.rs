@@ -1,0 +1,36 @@
+//! Generates the interpreter's instruction set from its table, and chooses how the interpreter dispatches.
+//!
+//! * `interp_tail`: each handler ends by calling the next one in tail position. Stable Rust has no guaranteed tail calls,
+//!   but LLVM makes sibling calls of these with optimisation on: at opt-levels 1, 2, 3 and s, on machines that pass all
+//!   eight arguments in registers.
+//! * otherwise a loop calls handler after handler. That is what unoptimised builds need, whose "tail calls" would use up
+//!   the native stack. Debug assertions have the same effect, but a build script cannot see them: the crate checks.
+//!
+//! `UPDRAFT_INTERP_DISPATCH=loop` chooses the loop for a build that could do better, for comparison.
+
+#[path = "src/interp/isa/generate.rs"]
+mod generate;
+#[path = "src/interp/isa/table.rs"]
+mod table;
+
+use std::env;
+use std::path::PathBuf;
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=src/interp/isa");
+    println!("cargo::rerun-if-env-changed=UPDRAFT_INTERP_DISPATCH");
+    println!("cargo::rustc-check-cfg=cfg(interp_tail)");
+
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("isa.rs");
+    std::fs::write(out, generate::generate()).expect("the output directory is writable");
+
+    let optimised = env::var("OPT_LEVEL").is_ok_and(|level| level != "0");
+    let arch = env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
+    let windows = env::var_os("CARGO_CFG_WINDOWS").is_some();
+    let capable = matches!(arch.as_str(), "x86_64" | "aarch64") && !windows;
+    let wanted = env::var("UPDRAFT_INTERP_DISPATCH").is_ok_and(|choice| choice == "loop");
+    if optimised && capable && !wanted {
+        println!("cargo::rustc-cfg=interp_tail");
+    }
+}

@@ -1,0 +1,347 @@
+//! The instruction set as data.
+//!
+//! The build script reads this file and generates from it the opcode enumeration, the selectors that the translator
+//! encodes with, the operand lists that the printer decodes with, and the handler table. A row names a generic handler
+//! of `handlers/`, and the operands in the order in which handler and encoder go through them.
+
+/// One operand of an instruction. [`size`](Operand::size) bytes of the bytecode each.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Operand {
+    /// A slot of the frame.
+    Slot,
+    /// The accumulator of the operand's class; takes no bytes.
+    Acc,
+    /// A destination slot; the accumulator is set, too.
+    ToSlot,
+    /// The accumulator as destination; takes no bytes.
+    ToAcc,
+    /// A 32-bit integer, sign-extended where the instruction is of 64 bits.
+    Imm32,
+    /// A 64-bit integer.
+    Imm64,
+    /// The bits of an `f32`.
+    ImmF32,
+    /// The bits of an `f64`.
+    ImmF64,
+    /// Static offset of a memory access.
+    Offset,
+    /// Where a branch goes, relative to this operand.
+    Target,
+    /// Where the loop's [site record](crate) lies, relative to this operand.
+    Site,
+    /// Static weight of the code that a branch or an entry closes.
+    Weight,
+    /// A number of 16 bits.
+    U16,
+    /// A number of 32 bits.
+    U32,
+}
+
+impl Operand {
+    /// Bytes in the encoding.
+    pub const fn size(self) -> usize {
+        match self {
+            Operand::Acc | Operand::ToAcc => 0,
+            Operand::Slot | Operand::ToSlot | Operand::Weight | Operand::U16 => 2,
+            Operand::Imm32
+            | Operand::ImmF32
+            | Operand::Offset
+            | Operand::Target
+            | Operand::Site
+            | Operand::U32 => 4,
+            Operand::Imm64 | Operand::ImmF64 => 8,
+        }
+    }
+}
+
+/// The types of accumulators and immediates.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ty {
+    I32,
+    I64,
+    F32,
+    F64,
+}
+
+impl Ty {
+    /// The immediate operand of this type.
+    pub const fn immediate(self) -> Operand {
+        match self {
+            Ty::I32 | Ty::I64 => Operand::Imm32,
+            Ty::F32 => Operand::ImmF32,
+            Ty::F64 => Operand::ImmF64,
+        }
+    }
+
+    /// The Rust type that holds a slot of this type.
+    pub const fn rust(self) -> &'static str {
+        match self {
+            Ty::I32 => "u32",
+            Ty::I64 => "u64",
+            Ty::F32 => "f32",
+            Ty::F64 => "f64",
+        }
+    }
+}
+
+/// How operands of a binary operator may be exchanged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Shape {
+    /// `a op b` is `b op a`.
+    Commutes,
+    /// A comparison: `a op b` is `b swapped(op) a`.
+    Compares,
+    /// Neither.
+    Ordered,
+}
+
+use Shape::{Commutes, Compares, Ordered};
+use Ty::{F32, F64, I32, I64};
+
+/// Operators of two operands: name, type of the operands, shape.
+pub const BINARY: &[(&str, Ty, Shape)] = &[
+    ("I32Add", I32, Commutes),
+    ("I32Mul", I32, Commutes),
+    ("I32And", I32, Commutes),
+    ("I32Or", I32, Commutes),
+    ("I32Xor", I32, Commutes),
+    ("I32Sub", I32, Ordered),
+    ("I32DivS", I32, Ordered),
+    ("I32DivU", I32, Ordered),
+    ("I32RemS", I32, Ordered),
+    ("I32RemU", I32, Ordered),
+    ("I32Shl", I32, Ordered),
+    ("I32ShrS", I32, Ordered),
+    ("I32ShrU", I32, Ordered),
+    ("I32Rotl", I32, Ordered),
+    ("I32Rotr", I32, Ordered),
+    ("I32Eq", I32, Compares),
+    ("I32Ne", I32, Compares),
+    ("I32LtS", I32, Compares),
+    ("I32LtU", I32, Compares),
+    ("I32GtS", I32, Compares),
+    ("I32GtU", I32, Compares),
+    ("I32LeS", I32, Compares),
+    ("I32LeU", I32, Compares),
+    ("I32GeS", I32, Compares),
+    ("I32GeU", I32, Compares),
+    ("I64Add", I64, Commutes),
+    ("I64Mul", I64, Commutes),
+    ("I64And", I64, Commutes),
+    ("I64Or", I64, Commutes),
+    ("I64Xor", I64, Commutes),
+    ("I64Sub", I64, Ordered),
+    ("I64DivS", I64, Ordered),
+    ("I64DivU", I64, Ordered),
+    ("I64RemS", I64, Ordered),
+    ("I64RemU", I64, Ordered),
+    ("I64Shl", I64, Ordered),
+    ("I64ShrS", I64, Ordered),
+    ("I64ShrU", I64, Ordered),
+    ("I64Rotl", I64, Ordered),
+    ("I64Rotr", I64, Ordered),
+    ("I64Eq", I64, Compares),
+    ("I64Ne", I64, Compares),
+    ("I64LtS", I64, Compares),
+    ("I64LtU", I64, Compares),
+    ("I64GtS", I64, Compares),
+    ("I64GtU", I64, Compares),
+    ("I64LeS", I64, Compares),
+    ("I64LeU", I64, Compares),
+    ("I64GeS", I64, Compares),
+    ("I64GeU", I64, Compares),
+    ("F32Add", F32, Commutes),
+    ("F32Mul", F32, Commutes),
+    ("F32Sub", F32, Ordered),
+    ("F32Div", F32, Ordered),
+    ("F32Min", F32, Ordered),
+    ("F32Max", F32, Ordered),
+    ("F32Copysign", F32, Ordered),
+    ("F32Eq", F32, Compares),
+    ("F32Ne", F32, Compares),
+    ("F32Lt", F32, Compares),
+    ("F32Gt", F32, Compares),
+    ("F32Le", F32, Compares),
+    ("F32Ge", F32, Compares),
+    ("F64Add", F64, Commutes),
+    ("F64Mul", F64, Commutes),
+    ("F64Sub", F64, Ordered),
+    ("F64Div", F64, Ordered),
+    ("F64Min", F64, Ordered),
+    ("F64Max", F64, Ordered),
+    ("F64Copysign", F64, Ordered),
+    ("F64Eq", F64, Compares),
+    ("F64Ne", F64, Compares),
+    ("F64Lt", F64, Compares),
+    ("F64Gt", F64, Compares),
+    ("F64Le", F64, Compares),
+    ("F64Ge", F64, Compares),
+];
+
+/// The value of an instruction that no operand of the other types takes.
+pub const UNARY: &[(&str, Ty)] = &[
+    ("I32Eqz", I32),
+    ("I32Clz", I32),
+    ("I32Ctz", I32),
+    ("I32Popcnt", I32),
+    ("I32Extend8S", I32),
+    ("I32Extend16S", I32),
+    ("I32WrapI64", I64),
+    ("I64Eqz", I64),
+    ("I64Clz", I64),
+    ("I64Ctz", I64),
+    ("I64Popcnt", I64),
+    ("I64Extend8S", I64),
+    ("I64Extend16S", I64),
+    ("I64Extend32S", I64),
+    ("I64ExtendI32S", I32),
+    ("I64ExtendI32U", I32),
+    ("I32TruncF32S", F32),
+    ("I32TruncF32U", F32),
+    ("I32TruncF64S", F64),
+    ("I32TruncF64U", F64),
+    ("I64TruncF32S", F32),
+    ("I64TruncF32U", F32),
+    ("I64TruncF64S", F64),
+    ("I64TruncF64U", F64),
+    ("I32TruncSatF32S", F32),
+    ("I32TruncSatF32U", F32),
+    ("I32TruncSatF64S", F64),
+    ("I32TruncSatF64U", F64),
+    ("I64TruncSatF32S", F32),
+    ("I64TruncSatF32U", F32),
+    ("I64TruncSatF64S", F64),
+    ("I64TruncSatF64U", F64),
+    ("F32ConvertI32S", I32),
+    ("F32ConvertI32U", I32),
+    ("F32ConvertI64S", I64),
+    ("F32ConvertI64U", I64),
+    ("F64ConvertI32S", I32),
+    ("F64ConvertI32U", I32),
+    ("F64ConvertI64S", I64),
+    ("F64ConvertI64U", I64),
+    ("F32DemoteF64", F64),
+    ("F64PromoteF32", F32),
+    ("I32ReinterpretF32", F32),
+    ("I64ReinterpretF64", F64),
+    ("F32ReinterpretI32", I32),
+    ("F64ReinterpretI64", I64),
+    ("F32Abs", F32),
+    ("F32Neg", F32),
+    ("F32Ceil", F32),
+    ("F32Floor", F32),
+    ("F32Trunc", F32),
+    ("F32Nearest", F32),
+    ("F32Sqrt", F32),
+    ("F64Abs", F64),
+    ("F64Neg", F64),
+    ("F64Ceil", F64),
+    ("F64Floor", F64),
+    ("F64Trunc", F64),
+    ("F64Nearest", F64),
+    ("F64Sqrt", F64),
+];
+
+/// Plain loads.
+pub const LOADS: &[&str] = &[
+    "I32Load",
+    "I64Load",
+    "F32Load",
+    "F64Load",
+    "I32Load8S",
+    "I32Load8U",
+    "I32Load16S",
+    "I32Load16U",
+    "I64Load8S",
+    "I64Load8U",
+    "I64Load16S",
+    "I64Load16U",
+    "I64Load32S",
+    "I64Load32U",
+];
+
+/// Plain stores, with the type of the value.
+pub const STORES: &[(&str, Ty)] = &[
+    ("I32Store", I32),
+    ("I64Store", I64),
+    ("F32Store", F32),
+    ("F64Store", F64),
+    ("I32Store8", I32),
+    ("I32Store16", I32),
+    ("I64Store8", I64),
+    ("I64Store16", I64),
+    ("I64Store32", I64),
+];
+
+/// Widths of atomic accesses: name, type, and the machine's type.
+pub const ATOMICS: &[(&str, Ty, &str)] = &[
+    ("I32", I32, "AtomicU32"),
+    ("I64", I64, "AtomicU64"),
+    ("I32U8", I32, "AtomicU8"),
+    ("I32U16", I32, "AtomicU16"),
+    ("I64U8", I64, "AtomicU8"),
+    ("I64U16", I64, "AtomicU16"),
+    ("I64U32", I64, "AtomicU32"),
+];
+
+/// Atomic read-modify-write operators.
+pub const RMW: &[&str] = &["Add", "Sub", "And", "Or", "Xor", "Xchg"];
+
+/// Instructions that exist once: name, handler, operands.
+pub const SINGLE: &[(&str, &str, &[Operand])] = {
+    use Operand::*;
+    &[
+        // Ways into a function; `execute` and calls go to them with the return address in the accumulator.
+        ("EntryFirst", "entry_first", &[U32, U16]),
+        ("EntryImport", "entry_import", &[U32, U16]),
+        ("EntryNative", "entry_native", &[U32, U16]),
+        ("Exit", "exit", &[]),
+        // Moves that leave the accumulators alone.
+        ("Move32", "move_value::<u32>", &[Slot, Slot]),
+        ("Move64", "move_value::<u64>", &[Slot, Slot]),
+        ("Move64Twice", "move_twice", &[Slot, Slot, Slot, Slot]),
+        ("MoveImm32", "move_imm::<u32>", &[Imm32, Slot]),
+        ("MoveImm64", "move_imm::<u64>", &[Imm64, Slot]),
+        ("MoveMany", "move_many", &[Slot, Slot, U16]),
+        // Control.
+        ("Unreachable", "unreachable", &[]),
+        ("Br", "br::<Forward>", &[Target]),
+        ("BrBack", "br::<Back>", &[Target, Site, Weight]),
+        ("BrTableS", "br_table::<S>", &[Slot, U32]),
+        ("BrTableA", "br_table::<A>", &[Acc, U32]),
+        ("Return", "return_none", &[Slot]),
+        ("ReturnMany", "return_many", &[Slot, Slot, U16]),
+        // Calls.
+        ("Call", "call", &[U32, Slot]),
+        ("CallIndirectS", "call_indirect::<S>", &[Slot, U32, U32, U32, Slot, U16]),
+        ("CallIndirectA", "call_indirect::<A>", &[Acc, U32, U32, U32, Slot, U16]),
+        ("TailCall", "tail_call", &[U32, Slot, U16, Slot]),
+        (
+            "TailCallIndirect",
+            "tail_call_indirect",
+            &[Slot, U32, U32, U32, Slot, U16, Slot, U16, U16],
+        ),
+        // Globals that others may see.
+        ("GlobalSetRef", "global_set_ref", &[U32, Slot, Slot]),
+        // Memories and tables.
+        ("MemorySize", "memory_size", &[U32, ToSlot]),
+        ("MemoryGrow", "memory_grow", &[U32, Slot, Slot, ToSlot]),
+        ("MemoryInit", "memory_init", &[U32, U32, Slot, Slot, Slot, Slot]),
+        ("MemoryCopy", "memory_copy", &[U32, U32, Slot, Slot, Slot, Slot]),
+        ("MemoryFill", "memory_fill", &[U32, Slot, Slot, Slot, Slot]),
+        ("DataDrop", "data_drop", &[U32, Slot]),
+        ("TableGet", "table_get", &[U32, Slot, Slot, ToSlot]),
+        ("TableSet", "table_set", &[U32, Slot, Slot, Slot]),
+        ("TableSize", "table_size", &[U32, ToSlot]),
+        ("TableGrow", "table_grow", &[U32, Slot, Slot, Slot, ToSlot]),
+        ("TableFill", "table_fill", &[U32, Slot, Slot, Slot, Slot]),
+        ("TableCopy", "table_copy", &[U32, U32, Slot, Slot, Slot, Slot]),
+        ("TableInit", "table_init", &[U32, U32, Slot, Slot, Slot, Slot]),
+        ("ElemDrop", "elem_drop", &[U32, Slot]),
+        // Atomics that may block.
+        ("AtomicNotify", "atomic_notify", &[U32, Slot, Offset, Slot, Slot, ToSlot]),
+        ("AtomicWait32", "atomic_wait32", &[U32, Slot, Offset, Slot, Slot, Slot, ToSlot]),
+        ("AtomicWait64", "atomic_wait64", &[U32, Slot, Offset, Slot, Slot, Slot, ToSlot]),
+        ("AtomicFence", "atomic_fence", &[]),
+    ]
+};
