@@ -1,0 +1,104 @@
+//! Arithmetic, copies and choices.
+
+use super::{Binary, Dest, Source, Unary, Value, trap};
+use crate::interp::dispatch::{handler, next};
+
+handler! {
+    /// `a op b`.
+    fn binary[O: Binary, L: Source, R: Source, D: Dest](r) {
+        let mut at = r.operands();
+        let a = L::get::<O::In>(&r, &mut at);
+        let b = R::get::<O::In>(&r, &mut at);
+        let to = D::slot(&mut at);
+        match O::apply(a, b) {
+            Ok(value) => {
+                D::put(&mut r, to, value);
+                next(r.at(at.end()))
+            }
+            Err(code) => trap(r, code),
+        }
+    }
+
+    /// `op a`.
+    fn unary[O: Unary, X: Source, D: Dest](r) {
+        let mut at = r.operands();
+        let a = X::get::<O::In>(&r, &mut at);
+        let to = D::slot(&mut at);
+        match O::apply(a) {
+            Ok(value) => {
+                D::put(&mut r, to, value);
+                next(r.at(at.end()))
+            }
+            Err(code) => trap(r, code),
+        }
+    }
+
+    /// A copy that sets the accumulator.
+    fn copy[T: Value, X: Source, D: Dest](r) {
+        let mut at = r.operands();
+        let value = X::get::<T>(&r, &mut at);
+        let to = D::slot(&mut at);
+        D::put(&mut r, to, value);
+        next(r.at(at.end()))
+    }
+
+    /// `condition ? a : b`; operands in this order.
+    fn select[T: Value, C: Source, D: Dest](r) {
+        let mut at = r.operands();
+        let condition = C::get::<u32>(&r, &mut at);
+        let (a, b) = (at.slot(), at.slot());
+        let to = D::slot(&mut at);
+        let value = T::load(&r, if condition != 0 { a } else { b });
+        D::put(&mut r, to, value);
+        next(r.at(at.end()))
+    }
+
+    /// A copy from slot to slot that leaves the accumulators alone.
+    fn move_value[T: Value](r) {
+        let mut at = r.operands();
+        let (from, to) = (at.slot(), at.slot());
+        T::load(&r, from).store(&r, to);
+        next(r.at(at.end()))
+    }
+
+    /// Two copies, one after the other.
+    fn move_twice[](r) {
+        let mut at = r.operands();
+        let (from, to) = (at.slot(), at.slot());
+        let (from2, to2) = (at.slot(), at.slot());
+        let value: u64 = r.fp.get(from);
+        *r.fp.at(to) = value;
+        let value: u64 = r.fp.get(from2);
+        *r.fp.at(to2) = value;
+        next(r.at(at.end()))
+    }
+
+    /// A constant to a slot, leaving the accumulators alone.
+    fn move_imm[T: Value](r) {
+        let mut at = r.operands();
+        let value = if size_of::<T>() == 8 { at.u64() } else { u64::from(at.u32()) };
+        let to = at.slot();
+        *r.fp.at(to) = value;
+        next(r.at(at.end()))
+    }
+
+    /// Copies a run of slots downwards: from, to, count.
+    fn move_many[](r) {
+        let mut at = r.operands();
+        let (from, to, count) = (at.slot(), at.slot(), at.u16());
+        std::ptr::copy(r.fp.at(from), r.fp.at(to), usize::from(count));
+        next(r.at(at.end()))
+    }
+}
+
+impl Source for super::Wide {
+    #[inline(always)]
+    unsafe fn get<T: Value>(
+        _: &crate::interp::dispatch::Regs,
+        at: &mut crate::interp::dispatch::Operands,
+    ) -> T {
+        const { assert!(size_of::<T>() == 8) };
+        // SAFETY: the contract; the sizes are equal and both are plain bits.
+        unsafe { std::mem::transmute_copy(&at.u64()) }
+    }
+}

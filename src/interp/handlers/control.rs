@@ -1,0 +1,143 @@
+//! Branches and the budget.
+
+use super::{Binary, Link, Source, Value, calls_out, fail, fail_in_caller, leave, trap};
+use crate::interp::code::Site;
+use crate::interp::dispatch::{Handler, Ip, Operands, Out, Regs, done, handler, next, slow_path};
+use crate::interp::outside::{Budget, hooks};
+use updraft_jit::abi::{FUNCTION_ENTRY, TrapCode};
+
+/// Which way a branch goes.
+pub(crate) trait Direction {
+    /// Goes on at the target if `taken`, and otherwise behind the branch. `at` has come to the target.
+    unsafe fn branch(r: Regs, at: Operands, taken: bool) -> Out;
+}
+
+/// Out of a block.
+pub(crate) struct Forward;
+/// To the header of a loop: spends budget.
+pub(crate) struct Back;
+
+impl Direction for Forward {
+    #[inline(always)]
+    unsafe fn branch(r: Regs, mut at: Operands, taken: bool) -> Out {
+        // SAFETY: the contract.
+        unsafe {
+            let target = at.target();
+            if taken { next(r.at(target)) } else { next(r.at(at.end())) }
+        }
+    }
+}
+
+impl Direction for Back {
+    #[inline(always)]
+    unsafe fn branch(mut r: Regs, mut at: Operands, taken: bool) -> Out {
+        // SAFETY: the contract.
+        unsafe {
+            let target = at.target();
+            let site = at.target();
+            let weight = at.u16();
+            if !taken {
+                return next(r.at(at.end()));
+            }
+            let budget = (*r.ctx.0).budget.get();
+            *budget -= i64::from(weight);
+            if *budget < 0 {
+                static SPENT: Handler = loop_budget;
+                r.int = site.0 as u64;
+                return slow_path(&SPENT, r.at(target));
+            }
+            next(r.at(target))
+        }
+    }
+}
+
+handler! {
+    /// A branch on a comparison that is `N`.
+    fn branch[O: Binary<Out = u32>, L: Source, R: Source, W: Direction, const N: bool](r) {
+        let mut at = r.operands();
+        let a = L::get::<O::In>(&r, &mut at);
+        let b = R::get::<O::In>(&r, &mut at);
+        let Ok(value) = O::apply(a, b) else { return done(1) };
+        W::branch(r, at, (value != 0) == N)
+    }
+
+    /// A branch on a value whose being other than zero is `N`.
+    fn branch_test[T: Test, X: Source, W: Direction, const N: bool](r) {
+        let mut at = r.operands();
+        let value = X::get::<T>(&r, &mut at);
+        W::branch(r, at, value.test() == N)
+    }
+
+    /// A branch.
+    fn br[W: Direction](r) {
+        W::branch(r, r.operands(), true)
+    }
+
+    /// `br_table`: the index, the number of targets, the targets; the last is the default. Targets of which a loop's header is
+    /// the end go through a branch of its own.
+    fn br_table[X: Source](r) {
+        let mut at = r.operands();
+        let index = X::get::<u32>(&r, &mut at);
+        let last = at.u32();
+        let entry = at.position().cast::<i32>().add(index.min(last) as usize);
+        let target = Ip(entry.cast::<u8>().offset(entry.read_unaligned() as isize));
+        next(r.at(target))
+    }
+
+    /// `unreachable`.
+    fn unreachable[](r) {
+        trap(r, TrapCode::Unreachable)
+    }
+
+    /// The budget is spent at a back-edge. The accumulator holds the site; the instruction is the loop's header, so that
+    /// every live value is in its slot.
+    fn loop_budget[](r) {
+        let site = (r.int as *const Site).read_unaligned();
+        calls_out(&r, site.frame);
+        match hooks::budget(r.ctx.0, site.func, site.ordinal) {
+            Budget::Continue => next(r),
+            Budget::Stop => fail(r),
+            Budget::Osr(entry) => {
+                // The results may be written over the link.
+                let link = Link::read(r.fp, site.link);
+                if hooks::enter_osr(r.ctx.0, entry, r.fp.0) != 0 {
+                    // The machine code has added this function's frame.
+                    return fail_in_caller(r, link);
+                }
+                leave(r, link, true)
+            }
+        }
+    }
+
+    /// The budget is spent at the entry of a function; the accumulator holds its index, the instruction is the first of
+    /// the body. `length` holds the frame's slots.
+    fn entry_budget[](r) {
+        let func = r.int as u32;
+        calls_out(&r, r.length.0 as u32);
+        r.reload();
+        match hooks::budget(r.ctx.0, func, FUNCTION_ENTRY) {
+            Budget::Continue | Budget::Osr(_) => next(r),
+            Budget::Stop => fail(r),
+        }
+    }
+}
+
+/// A value that a branch tests.
+pub(crate) trait Test: Value {
+    /// Whether it is not zero.
+    fn test(self) -> bool;
+}
+
+impl Test for u32 {
+    #[inline(always)]
+    fn test(self) -> bool {
+        self != 0
+    }
+}
+
+impl Test for u64 {
+    #[inline(always)]
+    fn test(self) -> bool {
+        self != 0
+    }
+}

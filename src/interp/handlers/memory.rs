@@ -1,0 +1,264 @@
+//! Plain loads and stores, and globals.
+//!
+//! Each access compares its end with the memory's length as it is now: memory may grow on another thread at any moment, and
+//! a length read earlier would make false traps. Guest bytes are only ever touched through raw pointers.
+
+use super::{Dest, Slot, Source, Value, trap};
+use crate::interp::dispatch::{MemoryLength, Operands, Regs, handler, next};
+use std::sync::atomic::AtomicU64;
+use updraft_jit::abi::{GLOBAL_SIZE, GLOBALS_OFFSET, TrapCode};
+
+/// Which memory is accessed.
+pub(crate) trait Memory {
+    /// Its base and length.
+    unsafe fn get(r: &Regs, at: &mut Operands) -> (*mut u8, MemoryLength);
+}
+
+/// Memory 0.
+pub(crate) struct Near;
+/// The memory whose index is an operand.
+pub(crate) struct Far;
+
+impl Memory for Near {
+    #[inline(always)]
+    unsafe fn get(r: &Regs, _: &mut Operands) -> (*mut u8, MemoryLength) {
+        (r.memory.0, r.length)
+    }
+}
+
+impl Memory for Far {
+    #[inline(always)]
+    unsafe fn get(r: &Regs, at: &mut Operands) -> (*mut u8, MemoryLength) {
+        // SAFETY: the contract; the module has this memory.
+        unsafe {
+            let memory = (*r.ctx.0).memories.add(at.u32() as usize);
+            ((*memory).base, MemoryLength((*memory).length.cast::<AtomicU64>()))
+        }
+    }
+}
+
+/// How an address is made.
+pub(crate) trait Address {
+    /// The address, without the static offset.
+    unsafe fn get(r: &Regs, at: &mut Operands) -> u32;
+}
+
+macro_rules! addresses {
+    ($($name:ident = |$r:ident, $at:ident| $body:expr;)*) => {$(
+        pub(crate) struct $name;
+        impl Address for $name {
+            #[inline(always)]
+            unsafe fn get($r: &Regs, $at: &mut Operands) -> u32 {
+                // SAFETY: the contract.
+                unsafe { $body }
+            }
+        }
+    )*};
+}
+
+/// The accumulator.
+pub(crate) struct AddressA;
+impl Address for AddressA {
+    #[inline(always)]
+    unsafe fn get(r: &Regs, _: &mut Operands) -> u32 {
+        u32::acc(r)
+    }
+}
+
+addresses! {
+    AddressS = |r, at| u32::load(r, at.slot());
+    AddressSS = |r, at| {
+        let (a, b) = (at.slot(), at.slot());
+        u32::load(r, a).wrapping_add(u32::load(r, b))
+    };
+    AddressAS = |r, at| u32::acc(r).wrapping_add(u32::load(r, at.slot()));
+    AddressSI = |r, at| {
+        let (a, b) = (at.slot(), at.u32());
+        u32::load(r, a).wrapping_add(b)
+    };
+    AddressAI = |r, at| u32::acc(r).wrapping_add(at.u32());
+    AddressI = |_r, at| at.u32();
+}
+
+/// Address of `size` bytes at `address + offset`, if they are in bounds.
+#[inline(always)]
+pub(crate) unsafe fn bounded(
+    (base, length): (*mut u8, MemoryLength),
+    address: u32,
+    offset: u32,
+    size: usize,
+) -> Option<*mut u8> {
+    let start = u64::from(address) + u64::from(offset);
+    // SAFETY: the contract; the range is in bounds where it is offered.
+    unsafe {
+        if start + size as u64 > length.get() { None } else { Some(base.add(start as usize)) }
+    }
+}
+
+/// A plain load.
+pub(crate) trait LoadOp {
+    /// Type of the result.
+    type Out: Value;
+    /// Bytes read.
+    const SIZE: usize;
+    /// Reads.
+    unsafe fn load(from: *const u8) -> Self::Out;
+}
+
+/// A plain store.
+pub(crate) trait StoreOp {
+    /// Type of the value.
+    type In: Value;
+    /// Bytes written.
+    const SIZE: usize;
+    /// Writes.
+    unsafe fn store(to: *mut u8, value: Self::In);
+}
+
+macro_rules! loads {
+    ($($name:ident: $raw:ty => $via:ty => $out:ty;)*) => {$(
+        pub(crate) struct $name;
+        impl LoadOp for $name {
+            type Out = $out;
+            const SIZE: usize = size_of::<$raw>();
+            #[inline(always)]
+            unsafe fn load(from: *const u8) -> $out {
+                // SAFETY: the bytes are in bounds.
+                (unsafe { from.cast::<$raw>().read_unaligned() }) as $via as $out
+            }
+        }
+    )*};
+}
+
+macro_rules! stores {
+    ($($name:ident: $in:ty => $raw:ty;)*) => {$(
+        pub(crate) struct $name;
+        impl StoreOp for $name {
+            type In = $in;
+            const SIZE: usize = size_of::<$raw>();
+            #[inline(always)]
+            unsafe fn store(to: *mut u8, value: $in) {
+                // SAFETY: the bytes are in bounds.
+                unsafe { to.cast::<$raw>().write_unaligned(value as $raw) }
+            }
+        }
+    )*};
+}
+
+loads! {
+    I32Load: u32 => u32 => u32;
+    I64Load: u64 => u64 => u64;
+    F32Load: f32 => f32 => f32;
+    F64Load: f64 => f64 => f64;
+    I32Load8S: i8 => i32 => u32;
+    I32Load8U: u8 => u32 => u32;
+    I32Load16S: i16 => i32 => u32;
+    I32Load16U: u16 => u32 => u32;
+    I64Load8S: i8 => i64 => u64;
+    I64Load8U: u8 => u64 => u64;
+    I64Load16S: i16 => i64 => u64;
+    I64Load16U: u16 => u64 => u64;
+    I64Load32S: i32 => i64 => u64;
+    I64Load32U: u32 => u64 => u64;
+}
+
+stores! {
+    I32Store: u32 => u32;
+    I64Store: u64 => u64;
+    F32Store: f32 => f32;
+    F64Store: f64 => f64;
+    I32Store8: u32 => u8;
+    I32Store16: u32 => u16;
+    I64Store8: u64 => u8;
+    I64Store16: u64 => u16;
+    I64Store32: u64 => u32;
+}
+
+handler! {
+    /// A load.
+    fn load[O: LoadOp, P: Address, M: Memory, D: Dest](r) {
+        let mut at = r.operands();
+        let memory = M::get(&r, &mut at);
+        let address = P::get(&r, &mut at);
+        let offset = at.u32();
+        let to = D::slot(&mut at);
+        match bounded(memory, address, offset, O::SIZE) {
+            Some(from) => {
+                D::put(&mut r, to, O::load(from));
+                next(r.at(at.end()))
+            }
+            None => trap(r, TrapCode::MemoryOutOfBounds),
+        }
+    }
+
+    /// A store.
+    fn store[O: StoreOp, P: Address, M: Memory, V: Source](r) {
+        let mut at = r.operands();
+        let memory = M::get(&r, &mut at);
+        let address = P::get(&r, &mut at);
+        let offset = at.u32();
+        let value = V::get::<O::In>(&r, &mut at);
+        match bounded(memory, address, offset, O::SIZE) {
+            Some(to) => {
+                O::store(to, value);
+                next(r.at(at.end()))
+            }
+            None => trap(r, TrapCode::MemoryOutOfBounds),
+        }
+    }
+
+    /// Reads a global.
+    fn global_get[T: Value, P: Place, D: Dest](r) {
+        let mut at = r.operands();
+        let from = P::get(&r, &mut at);
+        let to = D::slot(&mut at);
+        D::put(&mut r, to, from.cast::<T>().read());
+        next(r.at(at.end()))
+    }
+
+    /// Writes a global.
+    fn global_set[T: Value, P: Place, X: Source](r) {
+        let mut at = r.operands();
+        let to = P::get(&r, &mut at);
+        let value = X::get::<T>(&r, &mut at);
+        to.cast::<T>().write(value);
+        next(r.at(at.end()))
+    }
+}
+
+/// Where a global lies.
+pub(crate) trait Place {
+    /// Its address; the operand is an index among the globals of its kind.
+    unsafe fn get(r: &Regs, at: &mut Operands) -> *mut u64;
+}
+
+/// In the context.
+pub(crate) struct Own;
+/// In a cell.
+pub(crate) struct Imported;
+
+impl Place for Own {
+    #[inline(always)]
+    unsafe fn get(r: &Regs, at: &mut Operands) -> *mut u64 {
+        // SAFETY: the contract; globals follow the context.
+        unsafe {
+            let index = at.u32() as usize;
+            r.ctx.0.byte_add(GLOBALS_OFFSET + index * GLOBAL_SIZE).cast::<u64>()
+        }
+    }
+}
+
+impl Place for Imported {
+    #[inline(always)]
+    unsafe fn get(r: &Regs, at: &mut Operands) -> *mut u64 {
+        // SAFETY: the contract; the module imports this global.
+        unsafe { (*(*r.ctx.0).imported_globals.add(at.u32() as usize)).cast::<u64>() }
+    }
+}
+
+/// The slot's value as an address, for instructions that take all operands from slots.
+#[inline(always)]
+pub(crate) unsafe fn address(r: &Regs, slot: Slot) -> u32 {
+    // SAFETY: the contract.
+    unsafe { u32::load(r, slot) }
+}
