@@ -1,0 +1,362 @@
+//! From a validated body to bytecode, in one pass.
+//!
+//! The translator runs through the operators with a stack of where each operand is ([`values`]): in its slot, in a local, a
+//! constant, or the result of the one instruction that has not been emitted yet. That instruction waits to see who takes its
+//! result: a branch or an access may take in all of it, a `local.set` says where the result goes, another operator takes it
+//! from the accumulator.
+
+mod control;
+mod memory;
+mod values;
+
+use super::dispatch::Slot;
+use super::encode::{Args, Encoder, Position};
+use super::isa::{self, Binary, Class, Op, Plain, Shape, Ty, Unary, plain};
+use control::{Block, Kind};
+use updraft_jit::abi::frame::LINK_SLOTS;
+use updraft_jit::env::ModuleEnv;
+use values::{Entry, Fuse, Pending, Src, Value};
+use wasmparser::{BinaryReader, FunctionBody, Operator, ValType};
+
+/// Why a function cannot be translated.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TranslateError {
+    /// It uses something that the interpreter does not have.
+    #[error("at offset {offset:#x}: the interpreter does not support {what}")]
+    Unsupported {
+        /// What it is.
+        what: String,
+        /// Where it is, in bytes from the module's start.
+        offset: u32,
+    },
+    /// It is not the validated body that it ought to be.
+    #[error("at offset {offset:#x}: {message}")]
+    Malformed {
+        /// What the parser says.
+        message: String,
+        /// Where, in bytes from the module's start.
+        offset: u32,
+    },
+}
+
+impl From<wasmparser::BinaryReaderError> for TranslateError {
+    fn from(error: wasmparser::BinaryReaderError) -> Self {
+        TranslateError::Malformed {
+            message: error.message().to_string(),
+            offset: error.offset() as u32,
+        }
+    }
+}
+
+/// What came out.
+#[derive(Debug)]
+pub(crate) struct Translated<'a> {
+    /// The code.
+    pub(crate) encoder: &'a Encoder,
+    /// The frame's link.
+    pub(crate) link: Slot,
+}
+
+/// The state of a translation. Buffers are kept from one function to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Translator {
+    encoder: Encoder,
+    stack: Vec<Entry>,
+    blocks: Vec<Block>,
+    /// Types of parameters and locals.
+    locals: Vec<Ty>,
+    /// Per local: how many operands stand for it.
+    uses: Vec<u32>,
+    /// The instruction that waits for its taker.
+    pending: Option<Pending>,
+    /// Which slot the accumulator of each class agrees with.
+    mirrors: [Option<Slot>; Class::COUNT],
+    /// Entries below this index are known to be in their slots.
+    clean: usize,
+    /// The greatest height of the stack.
+    max_height: usize,
+    /// Slots before the operands.
+    base: usize,
+    /// Index and number of results of the function.
+    func: u32,
+    /// Offset of the operator in the module.
+    offset: u32,
+    /// Operators so far.
+    count: u32,
+    /// `loop` operators so far.
+    loops: u32,
+    /// Operators inside of loops, so far as the outermost have ended.
+    looped: u32,
+    /// The operators up to the end of the current block cannot be reached; counts nested blocks.
+    skipping: Option<u32>,
+    /// Operand positions of back-edges, with the ordinals of their loops.
+    sites: Vec<(Position, u32)>,
+    /// Where the number of slots of the frame is to be filled in: 16 bits each.
+    frame_fields: Vec<Position>,
+}
+
+fn ty(ty: ValType, offset: u32) -> Result<Ty, TranslateError> {
+    match ty {
+        ValType::I32 => Ok(Ty::I32),
+        ValType::I64 | ValType::Ref(_) => Ok(Ty::I64),
+        ValType::F32 => Ok(Ty::F32),
+        ValType::F64 => Ok(Ty::F64),
+        ValType::V128 => Err(TranslateError::Unsupported { what: "v128 values".into(), offset }),
+    }
+}
+
+impl Translator {
+    /// Translates a function. With `record`, keeps the marks of all instructions.
+    pub(crate) fn translate(
+        &mut self,
+        env: &ModuleEnv,
+        bytes: &[u8],
+        func: u32,
+        record: bool,
+    ) -> Result<Translated<'_>, TranslateError> {
+        let range = env.body(func);
+        let body = FunctionBody::new(BinaryReader::new(&bytes[range.clone()], range.start as u64));
+        self.start(env, &body, func, record)?;
+        let enter = self.enter(env)?;
+        let mut reader = body.get_operators_reader()?;
+        while !reader.eof() {
+            self.offset = reader.original_position() as u32;
+            let operator = reader.read()?;
+            self.operator(env, &operator)?;
+        }
+        self.finish(enter)?;
+        Ok(Translated { encoder: &self.encoder, link: self.link() })
+    }
+
+    fn start(
+        &mut self,
+        env: &ModuleEnv,
+        body: &FunctionBody<'_>,
+        func: u32,
+        record: bool,
+    ) -> Result<(), TranslateError> {
+        self.encoder.clear(record);
+        self.stack.clear();
+        self.blocks.clear();
+        self.locals.clear();
+        self.uses.clear();
+        self.sites.clear();
+        self.frame_fields.clear();
+        self.pending = None;
+        self.mirrors = [None; Class::COUNT];
+        (self.clean, self.max_height, self.count, self.loops) = (0, 0, 0, 0);
+        self.looped = 0;
+        self.skipping = None;
+        self.func = func;
+        self.offset = env.body(func).start as u32;
+
+        let func_type = env.function_type(func);
+        for param in func_type.params() {
+            self.locals.push(ty(*param, self.offset)?);
+        }
+        for result in func_type.results() {
+            ty(*result, self.offset)?;
+        }
+        let mut reader = body.get_locals_reader()?;
+        for _ in 0..reader.get_count() {
+            let offset = reader.original_position() as u32;
+            let (count, local) = reader.read()?;
+            let local = ty(local, offset)?;
+            self.locals.resize(self.locals.len() + count as usize, local);
+        }
+        self.uses.resize(self.locals.len(), 0);
+        self.base = self.locals.len() + LINK_SLOTS as usize;
+        Ok(())
+    }
+
+    fn link(&self) -> Slot {
+        Slot(self.locals.len() as u16)
+    }
+
+    fn unsupported<T>(&self, what: impl Into<String>) -> Result<T, TranslateError> {
+        Err(TranslateError::Unsupported { what: what.into(), offset: self.offset })
+    }
+
+    fn operator(&mut self, env: &ModuleEnv, operator: &Operator<'_>) -> Result<(), TranslateError> {
+        if let Some(depth) = self.skipping {
+            return self.skip(env, operator, depth);
+        }
+        self.count += 1;
+        match plain(operator) {
+            Plain::Binary(op) => self.binary(op),
+            Plain::Unary(op) => self.unary(op),
+            Plain::Load(op, memarg) => self.load(env, op, &memarg)?,
+            Plain::Store(op, memarg) => self.store(env, op, &memarg)?,
+            Plain::AtomicLoad(width, memarg) => self.atomic_load(env, width, &memarg)?,
+            Plain::AtomicStore(width, memarg) => self.atomic_store(env, width, &memarg)?,
+            Plain::AtomicRmw(op, width, memarg) => self.atomic_rmw(env, op, width, &memarg)?,
+            Plain::AtomicCmpxchg(width, memarg) => self.atomic_cmpxchg(env, width, &memarg)?,
+            Plain::Other => return self.other(env, operator),
+        }
+        Ok(())
+    }
+
+    fn other(&mut self, env: &ModuleEnv, operator: &Operator<'_>) -> Result<(), TranslateError> {
+        use Operator as O;
+        match operator {
+            O::Nop => {}
+            O::LocalGet { local_index } => self.local_get(*local_index),
+            O::LocalSet { local_index } => self.local_set(*local_index),
+            O::LocalTee { local_index } => {
+                self.local_set(*local_index);
+                self.local_get(*local_index);
+            }
+            O::I32Const { value } => self.push(Ty::I32, Value::Const(u64::from(*value as u32))),
+            O::I64Const { value } => self.push(Ty::I64, Value::Const(*value as u64)),
+            O::F32Const { value } => self.push(Ty::F32, Value::Const(u64::from(value.bits()))),
+            O::F64Const { value } => self.push(Ty::F64, Value::Const(value.bits())),
+            O::RefNull { .. } => self.push(Ty::I64, Value::Const(0)),
+            O::RefFunc { function_index } => {
+                self.push(Ty::I64, Value::Const(env.func_ref(*function_index).0));
+            }
+            O::RefIsNull => self.unary(Unary::I64Eqz),
+            O::Drop => self.drop_value(),
+            O::Select | O::TypedSelect { .. } => self.select(),
+            O::Block { blockty } => self.block(env, *blockty)?,
+            O::Loop { blockty } => self.loop_(env, *blockty)?,
+            O::If { blockty } => self.if_(env, *blockty)?,
+            O::Else => self.else_(env)?,
+            O::End => self.end(env)?,
+            O::Br { relative_depth } => self.br(env, *relative_depth),
+            O::BrIf { relative_depth } => self.br_if(env, *relative_depth),
+            O::BrTable { targets } => self.br_table(env, targets)?,
+            O::Return => self.return_(env),
+            O::Unreachable => self.unreachable(),
+            O::Call { function_index } => self.call(env, *function_index)?,
+            O::CallIndirect { type_index, table_index } => {
+                self.call_indirect(env, *type_index, *table_index)?;
+            }
+            O::ReturnCall { function_index } => self.return_call(env, *function_index),
+            O::ReturnCallIndirect { type_index, table_index } => {
+                self.return_call_indirect(env, *type_index, *table_index);
+            }
+            _ => return self.rare(env, operator),
+        }
+        Ok(())
+    }
+
+    fn binary(&mut self, op: Binary) {
+        let (lhs, rhs) = self.pop2();
+        self.binary_of(op, lhs, rhs);
+    }
+
+    /// Makes `lhs op rhs` the pending instruction.
+    fn binary_of(&mut self, mut op: Binary, mut lhs: Src, mut rhs: Src) {
+        // A difference from a constant is a sum.
+        if let (Binary::I32Sub | Binary::I64Sub, Src::Imm(value)) = (op, rhs) {
+            let negated = value.wrapping_neg();
+            (op, rhs) = match op {
+                Binary::I32Sub => (Binary::I32Add, Src::Imm(u64::from(negated as u32))),
+                _ => (Binary::I64Add, Src::Imm(negated)),
+            };
+        }
+        let ty = op.ty();
+        // What cannot be in the instruction goes through the accumulator, or through a slot if that is taken.
+        let index = self.stack.len();
+        if let Src::Imm(value) = rhs
+            && !values::fits(ty, value)
+        {
+            rhs = self.constant_operand(ty, value, lhs, index + 1);
+        }
+        if let Src::Imm(value) = lhs
+            && (matches!(rhs, Src::Imm(_)) || !values::fits(ty, value))
+        {
+            lhs = self.constant_operand(ty, value, rhs, index);
+        }
+        let exchange = matches!((lhs, rhs), (Src::Imm(_), _) | (Src::Acc, Src::Slot(_)));
+        if exchange && op.shape() != Shape::Ordered {
+            (lhs, rhs) = (rhs, lhs);
+            op = op.swapped();
+        }
+        let instruction =
+            isa::binary(op, lhs.form(), rhs.form()).expect("all remaining pairs of forms exist");
+        let result = if op.shape() == Shape::Compares { Ty::I32 } else { ty };
+        let fuse = match op.shape() {
+            Shape::Compares => Fuse::Compare { op, lhs, rhs },
+            _ if op == Binary::I32Add => Fuse::Add { lhs, rhs },
+            _ => Fuse::None,
+        };
+        let args = rhs.encode(lhs.encode(Args::NONE, ty), ty);
+        self.suspend(instruction, args, result, fuse);
+    }
+
+    fn unary(&mut self, op: Unary) {
+        if op == Unary::I32Eqz
+            && let Some(Pending { fuse: Fuse::Compare { op, lhs, rhs }, index, .. }) = self.pending
+            && index + 1 == self.stack.len()
+            && let Some(negated) = op.negated()
+        {
+            self.pending = None;
+            self.pop();
+            self.binary_of(negated, lhs, rhs);
+            return;
+        }
+        let (from, to) = isa::UNARY_TYPES[op as usize];
+        let mut src = self.pop1();
+        if let Src::Imm(value) = src {
+            self.copy_constant(from, value, None);
+            src = Src::Acc;
+        }
+        let instruction = isa::unary(op, src.form()).expect("slots and accumulators will do");
+        let fuse = match op {
+            Unary::I32Eqz => Fuse::Zero { wide: false, src },
+            Unary::I64Eqz => Fuse::Zero { wide: true, src },
+            _ => Fuse::None,
+        };
+        let args = src.encode(Args::NONE, from);
+        self.suspend(instruction, args, to, fuse);
+    }
+
+    fn select(&mut self) {
+        let condition = self.pop_index();
+        let ty = self.stack.last().expect("validated").ty;
+        let b = self.pop_slot();
+        let a = self.pop_slot();
+        let op = isa::select(ty.class(), condition.form()).expect("both forms exist");
+        let args = condition.encode(Args::NONE, Ty::I32).slot(a).slot(b);
+        self.suspend(op, args, ty, Fuse::None);
+    }
+
+    fn unreachable(&mut self) {
+        self.flush();
+        self.emit(Op::Unreachable, Args::NONE);
+        self.skipping = Some(0);
+    }
+
+    /// The rest of the current block cannot be reached: follows only its structure.
+    fn skip(
+        &mut self,
+        env: &ModuleEnv,
+        operator: &Operator<'_>,
+        depth: u32,
+    ) -> Result<(), TranslateError> {
+        match operator {
+            Operator::Loop { .. } => {
+                self.loops += 1;
+                self.skipping = Some(depth + 1);
+            }
+            Operator::Block { .. } | Operator::If { .. } => self.skipping = Some(depth + 1),
+            Operator::TryTable { .. } => return self.unsupported("exceptions"),
+            Operator::Else if depth == 0 => self.else_(env)?,
+            Operator::End if depth == 0 => self.end(env)?,
+            Operator::End => self.skipping = Some(depth - 1),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The number of the block that a branch of this depth goes to.
+    fn target(&self, depth: u32) -> usize {
+        self.blocks.len() - 1 - depth as usize
+    }
+
+    /// Starts the outermost block: the body.
+    fn push_body(&mut self) {
+        self.blocks.push(Block::new(Kind::Body, 0));
+    }
+}
