@@ -1,0 +1,239 @@
+//! The bytecode of a module: where each function is entered, and the storage behind it.
+
+use super::dispatch::{Ip, OPCODE_SIZE, Slot};
+use super::encode::Args;
+use super::isa::Op;
+use super::translate::{TranslateError, Translated, Translator};
+use std::cell::RefCell;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicPtr, Ordering};
+use updraft_jit::env::{ModuleEnv, slots};
+
+/// What a back-edge refers to, beside the code of its function.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Site {
+    /// The function.
+    pub(crate) func: u32,
+    /// The loop's number among the `loop` operators of the function.
+    pub(crate) ordinal: u32,
+    /// Slots of the frame.
+    pub(crate) frame: u32,
+    /// The frame's link.
+    pub(crate) link: Slot,
+    /// Fills the record.
+    pub(crate) reserved: u16,
+}
+
+/// A function's code in the storage.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stored {
+    /// First byte.
+    pub(crate) start: *const u8,
+    /// Bytes.
+    pub(crate) len: usize,
+    /// The function.
+    pub(crate) func: u32,
+    /// The frame's link.
+    pub(crate) link: Slot,
+}
+
+/// Memory for code: never moved, freed as a whole.
+#[derive(Default)]
+struct Storage {
+    chunks: Vec<Box<[u64]>>,
+    /// Words used of the last chunk.
+    used: usize,
+    /// Bytes of all chunks.
+    bytes: usize,
+    functions: Vec<Stored>,
+}
+
+impl Storage {
+    /// Words of a chunk. Larger functions get one of their own.
+    const CHUNK: usize = 8192;
+
+    fn store(&mut self, code: &[u8]) -> *mut u8 {
+        let words = code.len().div_ceil(size_of::<u64>());
+        if self.chunks.last().is_none_or(|chunk| chunk.len() - self.used < words) {
+            let chunk = vec![0u64; words.max(Self::CHUNK)].into_boxed_slice();
+            self.bytes += size_of_val(&*chunk);
+            self.chunks.push(chunk);
+            self.used = 0;
+        }
+        let chunk = self.chunks.last_mut().expect("one was pushed");
+        let start = chunk[self.used..].as_mut_ptr().cast::<u8>();
+        self.used += words;
+        // SAFETY: the chunk has room for so many words from here on.
+        unsafe { std::ptr::copy_nonoverlapping(code.as_ptr(), start, code.len()) };
+        start
+    }
+}
+
+/// All bytecode of one module, and the table of where the interpreter enters each function. Shared by all threads.
+pub struct InterpCode {
+    table: Box<[AtomicPtr<u8>]>,
+    /// The first entries of all functions: `EntryFirst` or `EntryImport`.
+    entries: Box<[u64]>,
+    storage: Mutex<Storage>,
+}
+
+// SAFETY: the raw pointers refer to memory that this owns and that does not change once it is published.
+unsafe impl Send for InterpCode {}
+// SAFETY: as above; the storage is behind a lock, the table atomic.
+unsafe impl Sync for InterpCode {}
+
+impl std::fmt::Debug for InterpCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("InterpCode")
+            .field("functions", &self.table.len())
+            .field("bytecode_bytes", &self.bytecode_bytes())
+            .finish()
+    }
+}
+
+/// Words of an entry: handler, function, slots of arguments or results.
+const ENTRY_WORDS: usize = 2;
+
+fn entry(op: Op, env: &ModuleEnv, func: u32) -> [u64; ENTRY_WORDS] {
+    let ty = env.function_type(func);
+    let count = slots(ty.params()).max(slots(ty.results())) as u16;
+    let args = Args::NONE.u32(func).u16(count);
+    let mut bytes = [0; ENTRY_WORDS * size_of::<u64>()];
+    bytes[..OPCODE_SIZE].copy_from_slice(&(op.handler() as usize).to_ne_bytes());
+    bytes[OPCODE_SIZE..][..args.bytes().len()].copy_from_slice(args.bytes());
+    let (words, _) = bytes.as_chunks::<8>();
+    [u64::from_ne_bytes(words[0]), u64::from_ne_bytes(words[1])]
+}
+
+thread_local! {
+    /// A translator and its buffers, kept from function to function.
+    static TRANSLATOR: RefCell<Translator> = RefCell::new(Translator::default());
+}
+
+impl InterpCode {
+    /// The code of a module of which nothing has been translated: every entry asks for that on its first call.
+    #[must_use]
+    pub fn new(env: &ModuleEnv) -> Self {
+        let entries: Box<[u64]> = (0..env.functions.len() as u32)
+            .flat_map(|func| {
+                let op = if env.is_import(func) { Op::EntryImport } else { Op::EntryFirst };
+                entry(op, env, func)
+            })
+            .collect();
+        let table = entries
+            .chunks_exact(ENTRY_WORDS)
+            .map(|entry| AtomicPtr::new(entry.as_ptr().cast::<u8>().cast_mut()))
+            .collect();
+        Self { table, entries, storage: Mutex::default() }
+    }
+
+    /// Where the interpreter enters each function, by index; for [`VmContext::interp_table`].
+    ///
+    /// [`VmContext::interp_table`]: updraft_jit::abi::VmContext::interp_table
+    #[must_use]
+    pub fn table(&self) -> *const AtomicPtr<u8> {
+        self.table.as_ptr()
+    }
+
+    /// Translates a defined function, unless that has been done, and returns where it is entered now. Several threads may
+    /// do so at once.
+    ///
+    /// `bytes` are those of the module that `env` describes, and of the module that this was made for.
+    ///
+    /// # Errors
+    /// If the function uses something that the interpreter cannot do.
+    pub fn translate(
+        &self,
+        env: &ModuleEnv,
+        bytes: &[u8],
+        func: u32,
+    ) -> Result<*const u8, TranslateError> {
+        let slot = &self.table[func as usize];
+        let first = self.first_entry(func);
+        let now = slot.load(Ordering::Acquire);
+        if now != first {
+            return Ok(now);
+        }
+        TRANSLATOR.with_borrow_mut(|translator| {
+            let translated = translator.translate(env, bytes, func, false)?;
+            let code = self.store(func, &translated);
+            match slot.compare_exchange(first, code, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => Ok(code.cast_const()),
+                Err(now) => Ok(now.cast_const()),
+            }
+        })
+    }
+
+    fn first_entry(&self, func: u32) -> *mut u8 {
+        self.entries[func as usize * ENTRY_WORDS..].as_ptr().cast::<u8>().cast_mut()
+    }
+
+    /// Keeps the code; if another thread was faster, returns its copy.
+    fn store(&self, func: u32, translated: &Translated<'_>) -> *mut u8 {
+        let mut storage = self.storage.lock().unwrap_or_else(|error| error.into_inner());
+        let now = self.table[func as usize].load(Ordering::Acquire);
+        if now != self.first_entry(func) {
+            return now;
+        }
+        let code = translated.encoder.code();
+        let start = storage.store(code);
+        storage.functions.push(Stored { start, len: code.len(), func, link: translated.link });
+        start
+    }
+
+    /// From now on, interpreted callers of the function enter its machine code, through the hook `call_native`.
+    pub fn set_native(&self, func: u32) {
+        let first = &self.entries[func as usize * ENTRY_WORDS..][..ENTRY_WORDS];
+        let mut bytes = [0; ENTRY_WORDS * size_of::<u64>()];
+        bytes[..OPCODE_SIZE].copy_from_slice(&(Op::EntryNative.handler() as usize).to_ne_bytes());
+        bytes[OPCODE_SIZE..].copy_from_slice(&first[1].to_ne_bytes());
+        let code = self.storage.lock().unwrap_or_else(|error| error.into_inner()).store(&bytes);
+        self.table[func as usize].store(code, Ordering::Release);
+    }
+
+    /// Bytes of memory that hold bytecode.
+    #[must_use]
+    pub fn bytecode_bytes(&self) -> usize {
+        let storage = self.storage.lock().unwrap_or_else(|error| error.into_inner());
+        size_of_val(&*self.entries) + storage.bytes
+    }
+
+    /// The functions that have been translated, in the order of their addresses.
+    pub(crate) fn functions(&self) -> Vec<Stored> {
+        let storage = self.storage.lock().unwrap_or_else(|error| error.into_inner());
+        let mut functions = storage.functions.clone();
+        functions.sort_unstable_by_key(|function| function.start);
+        functions
+    }
+
+    /// Translates the function again, and hands the result with all its marks to `look`. Nothing is published.
+    pub(crate) fn inspect<T>(
+        env: &ModuleEnv,
+        bytes: &[u8],
+        func: u32,
+        look: impl FnOnce(&Translated<'_>) -> T,
+    ) -> Result<T, TranslateError> {
+        Translator::default().translate(env, bytes, func, true).map(|translated| look(&translated))
+    }
+
+    /// The function's bytecode as text, an instruction a line.
+    ///
+    /// # Errors
+    /// As [`translate`](Self::translate).
+    pub fn print(
+        &self,
+        env: &ModuleEnv,
+        bytes: &[u8],
+        func: u32,
+    ) -> Result<String, TranslateError> {
+        Self::inspect(env, bytes, func, super::print::print)
+    }
+}
+
+/// Finds the function that an instruction belongs to, in the list that [`InterpCode::functions`] made.
+pub(crate) fn find(functions: &[Stored], ip: Ip) -> Option<Stored> {
+    let after = functions.partition_point(|function| function.start <= ip.0);
+    let function = functions.get(after.checked_sub(1)?)?;
+    ((ip.0 as usize) < function.start as usize + function.len).then_some(*function)
+}

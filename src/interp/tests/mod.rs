@@ -1,0 +1,5 @@
+//! Tests of the interpreter on its own.
+
+mod control;
+pub(crate) mod host;
+mod kernels;
