@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::io;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use updraft_jit::abi::ThreadState;
 
@@ -79,8 +79,10 @@ struct Members {
     spawned: HashSet<ThreadId>,
     /// The id given last.
     last_id: ThreadId,
-    /// How many threads are in `wait_all_left`, the watchdog included: they repeat the signals.
-    waiting: u32,
+    /// What each thread in `wait_all_left` excepts. They repeat the signals while the group stops.
+    waits: Vec<Option<ThreadId>>,
+    /// Whether the watchdog runs, which repeats them too.
+    watchdog: bool,
 }
 
 /// An attached thread.
@@ -197,22 +199,36 @@ impl Group {
 
     /// Sees to it that somebody repeats the signals, if that is needed; false if there is no thread to be had for it.
     fn keep_repeating(&self, mut members: MutexGuard<'_, Members>) -> bool {
-        if members.waiting > 0 || !self.is_stopping() || members.all_know() {
+        if !self.is_stopping()
+            || members.watchdog
+            || !members.waits.is_empty()
+            || members.all_know()
+        {
             return true;
         }
         let Some(group) = self.this.upgrade() else { return true };
-        members.waiting += 1;
+        members.watchdog = true;
         drop(members);
         let watchdog = std::thread::Builder::new().name("updraft-stop".into());
-        let started = watchdog.stack_size(WATCHDOG_STACK).spawn(move || {
-            let members = lock(&group.members);
-            group.wait_until(members, Members::all_know).waiting -= 1;
-        });
+        let started = watchdog.stack_size(WATCHDOG_STACK).spawn(move || group.watch());
         if let Err(error) = &started {
             tracing::warn!(%error, "cannot start the watchdog of a thread group that stops");
-            lock(&self.members).waiting -= 1;
+            lock(&self.members).watchdog = false;
         }
         started.is_ok()
+    }
+
+    /// The watchdog: repeats the signals until all threads have left, or wait for the others.
+    fn watch(&self) {
+        self.wait_until(lock(&self.members), Members::all_know).watchdog = false;
+    }
+
+    /// After somebody has left: wakes whoever waits for that. As [`keep_repeating`](Group::keep_repeating).
+    fn one_left(&self, members: MutexGuard<'_, Members>) -> bool {
+        if members.waits.iter().any(|except| members.all_left(*except)) {
+            self.changed.notify_all();
+        }
+        self.keep_repeating(members)
     }
 
     /// Registers the calling thread as running wasm for this group. Dropping the attachment unregisters it, which is also
@@ -253,30 +269,38 @@ impl Group {
     /// one of them. Once the group stops, repeats the signals to those that remain, every millisecond.
     pub fn wait_all_left(&self, except: Option<ThreadId>) {
         let mut members = lock(&self.members);
-        members.waiting += 1;
+        members.waits.push(except);
         members.set_knows(except.is_some());
         members = self.wait_until(members, |members| members.all_left(except));
-        members.waiting -= 1;
+        if let Some(place) = members.waits.iter().position(|other| *other == except) {
+            members.waits.swap_remove(place);
+        }
         if !self.is_stopping() {
             members.set_knows(false);
         }
         self.keep_repeating(members);
     }
 
-    /// Waits for a condition, and repeats the signals meanwhile.
+    /// Waits for a condition, and repeats the signals meanwhile once the group stops.
     fn wait_until<'a>(
         &self,
         mut members: MutexGuard<'a, Members>,
         done: impl Fn(&Members) -> bool,
     ) -> MutexGuard<'a, Members> {
+        let mut repeat_at = None;
         while !done(&members) {
-            members = if self.is_stopping() {
+            if !self.is_stopping() {
+                members = self.changed.wait(members).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            let now = Instant::now();
+            let repeat_at = repeat_at.get_or_insert(now + REPEAT);
+            if now >= *repeat_at {
                 members.attached().filter(|member| !member.knows).for_each(Member::stop);
-                let result = self.changed.wait_timeout(members, REPEAT);
-                result.unwrap_or_else(PoisonError::into_inner).0
-            } else {
-                self.changed.wait(members).unwrap_or_else(PoisonError::into_inner)
-            };
+                *repeat_at = now + REPEAT;
+            }
+            let result = self.changed.wait_timeout(members, *repeat_at - now);
+            members = result.unwrap_or_else(PoisonError::into_inner).0;
         }
         members
     }
@@ -333,12 +357,9 @@ impl Drop for Spawned {
         let group = &self.group;
         let mut members = lock(&group.members);
         members.spawned.remove(&self.id);
-        group.changed.notify_all();
-        if !group.keep_repeating(members) {
+        if !group.one_left(members) {
             // This thread has nothing else to do.
-            let mut members = lock(&group.members);
-            members.waiting += 1;
-            group.wait_until(members, Members::all_know).waiting -= 1;
+            group.watch();
         }
     }
 }
@@ -357,7 +378,6 @@ impl Drop for Attachment {
         let mut members = lock(&self.group.members);
         members.attached[self.place] = None;
         members.vacant.push(self.place);
-        self.group.changed.notify_all();
-        self.group.keep_repeating(members);
+        self.group.one_left(members);
     }
 }

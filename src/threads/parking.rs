@@ -151,3 +151,20 @@ impl Queues {
         f(super::sync::lock(&self.by_address).entry(address).or_default())
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::threads::Limits;
+
+    #[test]
+    fn an_address_that_nobody_waits_at_costs_nothing() {
+        let (lot, group) = (ParkingLot::new(), Group::new(Limits::default()));
+        for address in 0..1_000 {
+            lot.wait(address, || true, Some(Instant::now()), &group);
+            lot.wait(address, || false, None, &group);
+            lot.notify(address, 1);
+        }
+        assert!(lot.queues.by_address.is_empty());
+    }
+}
