@@ -21,6 +21,8 @@
 //! thread has left the group, by whoever waits for that, or by a watchdog.
 
 mod group;
+#[cfg(all(test, loom))]
+mod models;
 mod parking;
 mod stop;
 mod sync;

@@ -74,8 +74,8 @@ impl Waiter {
     /// Sleeps until notified, until the deadline, or until `stopping` after a nudge. The thread's own call.
     pub fn park(&self, deadline: Option<Instant>, stopping: impl Fn() -> bool) -> Parked {
         loop {
-            let word = self.futex.word.load(Acquire);
-            if word & NOTIFIED != 0 {
+            // A nudge is taken off before the look at the group that answers it, not after: the next one is seen below.
+            if self.futex.word.fetch_and(NOTIFIED, AcqRel) & NOTIFIED != 0 {
                 return Parked::Notified;
             }
             if stopping() {
@@ -85,8 +85,7 @@ impl Waiter {
             if left.is_some_and(|left| left.is_zero()) {
                 return Parked::TimedOut;
             }
-            // A nudge in `word` has been answered by the look above; one that comes now makes this fail.
-            if self.futex.word.compare_exchange(word, PARKED, AcqRel, Acquire).is_ok() {
+            if self.futex.word.compare_exchange(0, PARKED, AcqRel, Acquire).is_ok() {
                 self.futex.wait(PARKED, left);
             }
         }

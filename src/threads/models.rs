@@ -1,0 +1,323 @@
+//! Models of the protocols, run by loom in every order of steps and with every value that the memory model allows.
+//!
+//! `RUSTFLAGS="--cfg loom" cargo test --release --lib models`. The stop word, the group and the parking lot are the real ones.
+//! What is written in assembly, or is a signal, is modelled here: a signal handler is a step of its thread. Some models
+//! are of a protocol with a mistake in it, and must fail: they show that the others would.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use std::time::Instant;
+
+use loom::cell::UnsafeCell;
+use loom::sync::atomic::{AtomicBool, AtomicU32};
+use loom::thread;
+
+use super::stop::StopWord;
+use super::waiter::Waiter;
+use super::{Cause, Group, Limits, MAIN_THREAD, ParkingLot, WaitResult};
+
+#[test]
+fn models_of_the_stop_word() {
+    loom::model(|| {
+        let word = Arc::new(StopWord::new());
+        let racers = [(Cause::Exit(7), 1), (Cause::Trap, 2)].map(|(cause, id)| {
+            let word = word.clone();
+            thread::spawn(move || (word.set(cause, id), word.get()))
+        });
+        let own = (word.set(Cause::TimedOut, 3), word.get());
+        let results: Vec<_> =
+            racers.into_iter().map(|racer| racer.join().unwrap()).chain([own]).collect();
+        assert_eq!(results.iter().filter(|(first, _)| *first).count(), 1);
+        let cause = word.get();
+        assert!(cause.is_some());
+        assert!(results.iter().all(|(_, seen)| *seen == cause), "the first cause stays");
+    });
+}
+
+/// Whoever sees the cause finds its detail, even if the stopper has not returned yet.
+#[test]
+fn models_of_the_detail() {
+    loom::model(|| {
+        let group = Group::new(Limits::default());
+        let stoppers = [1, 2].map(|id| {
+            let group = group.clone();
+            thread::spawn(move || group.stop(Cause::Trap, id, Some(Box::new(id))))
+        });
+        let seen = group.cause().map(|(_, id)| {
+            let detail = group.take_detail().expect("it came with the cause");
+            assert_eq!(*detail.downcast::<u32>().unwrap(), id);
+        });
+        let first = stoppers.map(|stopper| stopper.join().unwrap());
+        assert_ne!(first[0], first[1]);
+        assert_eq!(group.take_detail().is_none(), seen.is_some());
+    });
+}
+
+/// Either the stopper finds the attached thread, or attaching finds the stop.
+#[test]
+fn models_of_attaching() {
+    use updraft_jit::abi::{ThreadState, state};
+    loom::model(|| {
+        let group = Group::new(Limits::default());
+        let stopping = group.clone();
+        let stopper = thread::spawn(move || stopping.stop(Cause::Trap, 1, None));
+        let mut state = ThreadState {
+            state: std::sync::atomic::AtomicU32::new(state::HOST),
+            pending: std::sync::atomic::AtomicU32::new(0),
+            save: std::ptr::null_mut(),
+            ctx: std::ptr::null_mut(),
+            value_sp: std::ptr::null_mut(),
+            value_limit: std::ptr::null_mut(),
+            native_limit: 0,
+        };
+        // SAFETY: the state outlives the attachment.
+        let attachment = unsafe { group.attach(&raw mut state, MAIN_THREAD) };
+        assert!(stopper.join().unwrap());
+        assert_eq!(state.pending.load(SeqCst), 1);
+        drop(attachment);
+        group.wait_all_left(None);
+    });
+}
+
+/// A waiter that compares a word, and a notifier that changes it first: no wake-up is lost.
+#[test]
+fn models_of_wait_and_notify() {
+    loom::model(|| {
+        let lot = Arc::new(ParkingLot::new());
+        let word = Arc::new(AtomicU32::new(0));
+        let (waiting, compared) = (lot.clone(), word.clone());
+        let waiter = thread::spawn(move || {
+            let validate = || compared.load(Relaxed) == 0;
+            waiting.wait_as(&Waiter::new(), 8, validate, None, || false)
+        });
+        word.store(1, Relaxed);
+        let counted = lot.notify(8, 1);
+        let expected = if counted == 1 { WaitResult::Woken } else { WaitResult::NotEqual };
+        assert_eq!(waiter.join().unwrap(), expected);
+    });
+}
+
+/// Notifiers against waiters whose time is over: what is counted was woken.
+#[test]
+fn models_of_timing_out() {
+    loom::model(|| {
+        let lot = Arc::new(ParkingLot::new());
+        let waiters = [(); 2].map(|()| {
+            let lot = lot.clone();
+            thread::spawn(move || {
+                lot.wait_as(&Waiter::new(), 8, || true, Some(Instant::now()), || false)
+            })
+        });
+        let counted = lot.notify(8, 1);
+        let woken = waiters
+            .into_iter()
+            .map(|waiter| waiter.join().unwrap())
+            .filter(|result| *result == WaitResult::Woken)
+            .count();
+        assert_eq!(counted as usize, woken);
+        assert_eq!(lot.notify(8, 1), 0);
+    });
+}
+
+/// One waiter waits again and again; a late wake-up of an earlier wait does not end a later one.
+#[test]
+fn models_of_waiting_again() {
+    loom::model(|| {
+        let lot = Arc::new(ParkingLot::new());
+        let notifying = lot.clone();
+        let first = Arc::new(AtomicBool::new(false));
+        let second = Arc::new(AtomicBool::new(false));
+        let (set_first, set_second) = (first.clone(), second.clone());
+        let notifier = thread::spawn(move || {
+            set_first.store(true, Relaxed);
+            let one = notifying.notify(8, 1);
+            set_second.store(true, Relaxed);
+            one + notifying.notify(8, 1)
+        });
+        let waiter = Waiter::new();
+        let results = [first, second].map(|flag| {
+            let result = lot.wait_as(&waiter, 8, || !flag.load(Relaxed), None, || false);
+            assert!(matches!(result, WaitResult::Woken | WaitResult::NotEqual));
+            result
+        });
+        let woken = results.iter().filter(|result| **result == WaitResult::Woken).count();
+        assert_eq!(notifier.join().unwrap() as usize, woken);
+    });
+}
+
+/// The end of the group reaches a waiter, also after a nudge that meant nothing to it, and also against a notify.
+#[test]
+fn models_of_stopping_a_waiter() {
+    loom::model(|| {
+        let lot = Arc::new(ParkingLot::new());
+        let waiter = Waiter::new();
+        let stopping = Arc::new(AtomicBool::new(false));
+        let (nudged, flag) = (waiter.clone(), stopping.clone());
+        let stopper = thread::spawn(move || {
+            nudged.nudge(); // of another group, in which this one is nested
+            flag.store(true, Release);
+            nudged.nudge();
+        });
+        let result = lot.wait_as(&waiter, 8, || true, None, || stopping.load(Acquire));
+        assert_eq!(result, WaitResult::Stopped);
+        stopper.join().unwrap();
+        assert_eq!(lot.notify(8, 1), 0);
+    });
+    loom::model(|| {
+        let lot = Arc::new(ParkingLot::new());
+        let waiter = Waiter::new();
+        let stopping = Arc::new(AtomicBool::new(false));
+        let (nudged, flag, notifying) = (waiter.clone(), stopping.clone(), lot.clone());
+        let other = thread::spawn(move || {
+            let counted = notifying.notify(8, 1);
+            flag.store(true, Release);
+            nudged.nudge();
+            counted
+        });
+        let result = lot.wait_as(&waiter, 8, || true, None, || stopping.load(Acquire));
+        let expected =
+            if other.join().unwrap() == 1 { WaitResult::Woken } else { WaitResult::Stopped };
+        assert_eq!(result, expected);
+    });
+}
+
+/// A thread as its signal handler sees it.
+#[derive(Default)]
+struct Signalled {
+    pending: AtomicU32,
+    /// Sent and not yet delivered.
+    signal: AtomicBool,
+}
+
+impl Signalled {
+    fn stop(&self) {
+        self.pending.store(1, SeqCst);
+        // The kernel orders what went before the sending for the handler.
+        self.signal.swap(true, AcqRel);
+    }
+}
+
+/// A model of the thread's own side: what `enter_native`, `leave_native` and `back_to_native` do. Between any two steps a
+/// signal may be delivered; `Err` says that its handler unwound the thread.
+struct Runner<'a> {
+    shared: &'a Signalled,
+    native: bool,
+    save_area: bool,
+}
+
+impl Runner<'_> {
+    /// A place at which the handler may run.
+    fn step(&mut self) -> Result<(), ()> {
+        if self.shared.signal.swap(false, AcqRel)
+            && self.shared.pending.load(Relaxed) != 0
+            && self.native
+        {
+            assert!(self.save_area, "there is a place to go back to");
+            self.native = false;
+            return Err(());
+        }
+        Ok(())
+    }
+
+    fn look(&mut self) -> Result<(), ()> {
+        if self.shared.pending.load(Relaxed) == 0 { Ok(()) } else { Err(()) }
+    }
+
+    /// Enters code, which calls a builtin that blocks and then runs until it is stopped. `look_first` is the mistake.
+    fn run(&mut self, look_first: bool, stopper: thread::JoinHandle<()>) -> Result<(), ()> {
+        self.step()?;
+        self.save_area = true;
+        self.step()?;
+        self.native = true;
+        self.step()?;
+        self.look()?;
+        self.step()?;
+        // leave_native
+        self.native = false;
+        self.step()?;
+        if look_first {
+            self.look()?;
+            self.step()?;
+            self.native = true;
+        } else {
+            self.native = true;
+            self.step()?;
+            self.look()?;
+        }
+        self.step()?;
+        // Code without end: every signal that was ever sent comes.
+        stopper.join().unwrap();
+        self.step()
+    }
+}
+
+fn model_of_state_and_pending(look_first: bool) {
+    loom::model(move || {
+        let shared = Arc::new(Signalled::default());
+        let stopping = shared.clone();
+        let stopper = thread::spawn(move || stopping.stop());
+        let mut runner = Runner { shared: &shared, native: false, save_area: false };
+        assert!(runner.run(look_first, stopper).is_err(), "the code runs for ever");
+    });
+}
+
+#[test]
+fn models_of_state_and_pending() {
+    model_of_state_and_pending(false);
+}
+
+#[test]
+#[should_panic(expected = "the code runs for ever")]
+fn models_of_looking_before_the_state_is_set() {
+    model_of_state_and_pending(true);
+}
+
+/// A compile worker writes code and what belongs to it (an invoker, a line table), and publishes the entry; threads that
+/// find it in the table find all of that. A second worker may publish a better one meanwhile.
+fn model_of_publication(order: std::sync::atomic::Ordering) {
+    struct Table {
+        entry: AtomicU32,
+        code: [UnsafeCell<u32>; 3],
+    }
+    // SAFETY: loom checks that accesses to the cells do not race.
+    unsafe impl Sync for Table {}
+    loom::model(move || {
+        let table = Arc::new(Table {
+            entry: AtomicU32::new(0),
+            code: [0, 1, 2].map(|_| UnsafeCell::new(0)),
+        });
+        let workers = [1u32, 2].map(|tier| {
+            let table = table.clone();
+            thread::spawn(move || {
+                // SAFETY: only this worker writes this tier's code, and nobody reads it before it is published.
+                table.code[tier as usize].with_mut(|code| unsafe { *code = 10 * tier });
+                // The better tier stays.
+                table.entry.fetch_max(tier, order);
+            })
+        });
+        let mut last = 0;
+        for _ in 0..2 {
+            let entry = table.entry.load(Acquire);
+            assert!(entry >= last);
+            last = entry;
+            // SAFETY: published, and never written again.
+            let code = table.code[entry as usize].with(|code| unsafe { *code });
+            assert_eq!(code, 10 * entry);
+        }
+        for worker in workers {
+            worker.join().unwrap();
+        }
+        assert_eq!(table.entry.load(Acquire), 2);
+    });
+}
+
+#[test]
+fn models_of_publishing_code() {
+    model_of_publication(AcqRel);
+}
+
+#[test]
+#[should_panic(expected = "Causality violation")]
+fn models_of_publishing_without_release() {
+    model_of_publication(Relaxed);
+}
