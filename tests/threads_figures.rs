@@ -205,11 +205,7 @@ fn handoffs(name: &str, wait: impl Fn(&AtomicU32, u32) + Sync, wake: impl Fn(&At
 fn rate_of_handoffs() {
     let (lot, group) = (ParkingLot::new(), Group::new(Limits::default()));
     let futex = || {
-        handoffs(
-            "futex",
-            |word, now| sys::futex::wait(word, now, None),
-            |word| sys::futex::wake(word),
-        );
+        handoffs("futex", |word, now| sys::futex::wait(word, now, None), sys::futex::wake);
     };
     let parking_lot = || {
         handoffs(
