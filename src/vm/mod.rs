@@ -1,3 +1,22 @@
-//! What running code touches.
+//! What running code touches: memories, tables, globals, instances, and the functions that it calls in the runtime.
+//!
+//! `sys` is all that knows the operating system and the machine.
 
+#![cfg_attr(
+    not(feature = "llvm"),
+    allow(dead_code, reason = "without a compiler, nobody calls what compiled code calls")
+)]
+
+pub(crate) mod builtins;
+pub(crate) mod hooks;
+pub(crate) mod instance;
+pub(crate) mod memory;
+pub(crate) mod refs;
 pub(crate) mod sys;
+pub(crate) mod table;
+pub(crate) mod thread;
+
+pub(crate) use instance::InstanceData;
+pub(crate) use memory::LinearMemory;
+pub(crate) use table::Table;
+pub(crate) use thread::VmThread;

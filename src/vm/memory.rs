@@ -1,0 +1,156 @@
+//! Linear memories.
+//!
+//! A memory of 32-bit addresses reserves every byte that an address plus an offset can reach (8 GiB), and a guard, so
+//! that its base never moves and compiled code needs no bounds check. `memory.grow` makes pages accessible under a
+//! lock and then publishes the length; threads read the length without a lock.
+
+use super::sys::Reservation;
+use crate::threads::ParkingLot;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use updraft_jit::abi::MemoryDesc;
+use wasmparser::MemoryType;
+
+/// Bytes of a page of linear memory.
+pub const PAGE: u64 = 1 << 16;
+/// What a 32-bit address plus a 32-bit offset can reach.
+const REACH: usize = 8 << 30;
+/// Behind that, for accesses of several bytes.
+const GUARD: usize = PAGE as usize;
+
+/// A linear memory. Shared memories are used by several threads at once; every access goes through raw pointers.
+pub(crate) struct LinearMemory {
+    reservation: Reservation,
+    length: AtomicU64,
+    /// Held while growing.
+    grow: Mutex<()>,
+    ty: MemoryType,
+    max_pages: u64,
+    parking: ParkingLot,
+}
+
+impl LinearMemory {
+    /// Reserves a memory and makes its first pages accessible. `max_bytes` bounds it further than its type does.
+    pub fn new(ty: MemoryType, max_bytes: u64) -> Result<LinearMemory, String> {
+        let max_pages = ty.maximum.unwrap_or(1 << 16).min(1 << 16);
+        let limit_pages = max_bytes / PAGE;
+        if ty.initial > limit_pages {
+            return Err(format!(
+                "it starts with {} bytes, more than the limit of {max_bytes} bytes (--max-memory)",
+                ty.initial * PAGE
+            ));
+        }
+        let reservation = Reservation::new(REACH, GUARD)
+            .map_err(|e| format!("cannot reserve {} GiB of address space: {e}", REACH >> 30))?;
+        let memory = LinearMemory {
+            reservation,
+            length: AtomicU64::new(0),
+            grow: Mutex::new(()),
+            ty,
+            max_pages: max_pages.min(limit_pages),
+            parking: ParkingLot::new(),
+        };
+        if memory.grow(ty.initial).is_none() {
+            return Err(format!("cannot make {} bytes accessible", ty.initial * PAGE));
+        }
+        Ok(memory)
+    }
+
+    /// Its type, with the current size as the minimum.
+    pub fn current_type(&self) -> MemoryType {
+        MemoryType { initial: self.pages(), ..self.ty }
+    }
+
+    pub fn is_shared(&self) -> bool {
+        self.ty.shared
+    }
+
+    pub fn base(&self) -> *mut u8 {
+        self.reservation.base()
+    }
+
+    /// Bytes accessible now. It never shrinks.
+    pub fn len(&self) -> u64 {
+        self.length.load(Ordering::Acquire)
+    }
+
+    pub fn pages(&self) -> u64 {
+        self.len() / PAGE
+    }
+
+    pub fn parking(&self) -> &ParkingLot {
+        &self.parking
+    }
+
+    /// What code sees of it; valid as long as the memory.
+    pub fn desc(&self) -> MemoryDesc {
+        MemoryDesc { base: self.base(), length: &raw const self.length }
+    }
+
+    /// Adds pages and returns the previous number of pages, or `None` if the maximum, the limit or the system forbids it.
+    pub fn grow(&self, delta: u64) -> Option<u64> {
+        let _guard = self.grow.lock().expect("no panics hold it");
+        let old = self.length.load(Ordering::Relaxed);
+        let new_pages = (old / PAGE).checked_add(delta)?;
+        if new_pages > self.max_pages {
+            if delta != 0 {
+                tracing::warn!(
+                    pages = old / PAGE,
+                    delta,
+                    max = self.max_pages,
+                    "memory.grow refused: over the maximum of the memory's type or of --max-memory"
+                );
+            }
+            return None;
+        }
+        let new = new_pages * PAGE;
+        if let Err(error) = self.reservation.commit(old as usize..new as usize) {
+            tracing::warn!(%error, pages = new_pages, "memory.grow refused by the operating system");
+            return None;
+        }
+        self.length.store(new, Ordering::Release);
+        Some(old / PAGE)
+    }
+
+    /// Address of `len` bytes at `start`, if all of them are accessible.
+    pub fn range(&self, start: u64, len: u64) -> Option<*mut u8> {
+        (start.checked_add(len)? <= self.len())
+            // SAFETY: the range lies within the reservation.
+            .then(|| unsafe { self.base().add(start as usize) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ty(initial: u64, maximum: Option<u64>) -> MemoryType {
+        MemoryType { memory64: false, shared: false, initial, maximum, page_size_log2: None }
+    }
+
+    #[test]
+    fn grows_up_to_its_maximum_and_keeps_its_base() {
+        let memory = LinearMemory::new(ty(1, Some(3)), u64::MAX).unwrap();
+        let base = memory.base();
+        assert_eq!(memory.grow(2), Some(1));
+        assert_eq!(memory.grow(0), Some(3));
+        assert_eq!(memory.grow(1), None);
+        assert_eq!(memory.grow(u64::MAX), None);
+        assert_eq!((memory.pages(), memory.base()), (3, base));
+    }
+
+    #[test]
+    fn an_engine_limit_holds_for_start_and_growth() {
+        assert!(LinearMemory::new(ty(2, None), PAGE).is_err());
+        let memory = LinearMemory::new(ty(1, None), PAGE).unwrap();
+        assert_eq!(memory.grow(1), None);
+    }
+
+    #[test]
+    fn ranges_end_at_the_length() {
+        let memory = LinearMemory::new(ty(1, None), u64::MAX).unwrap();
+        assert!(memory.range(PAGE, 0).is_some());
+        assert!(memory.range(PAGE - 1, 2).is_none());
+        assert!(memory.range(u64::MAX, 2).is_none());
+    }
+}
