@@ -1,0 +1,281 @@
+//! The code of a module: one place that all instances, on all threads, take it from.
+
+use super::queue::Request;
+use super::tuning;
+use crate::engine::Engine;
+use crate::interp::InterpCode;
+use dashmap::DashMap;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, RwLock};
+use std::time::Duration;
+use updraft_jit::env::ModuleEnv;
+
+/// A tier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[repr(u8)]
+pub enum Tier {
+    /// Interpreted.
+    Interp = 0,
+    /// Machine code at O0.
+    Quick = 1,
+    /// Optimised machine code.
+    Full = 2,
+}
+
+impl Tier {
+    fn from_u8(value: u8) -> Tier {
+        match value {
+            0 => Tier::Interp,
+            1 => Tier::Quick,
+            _ => Tier::Full,
+        }
+    }
+}
+
+impl std::fmt::Display for Tier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Tier::Interp => "interp",
+            Tier::Quick => "quick",
+            Tier::Full => "full",
+        })
+    }
+}
+
+/// Bits of [`FunctionState::requests`].
+const REQUESTED_QUICK: u8 = 1;
+const REQUESTED_FULL: u8 = 2;
+const FAILED: u8 = 4;
+
+/// What is known of one function.
+#[derive(Default)]
+pub(crate) struct FunctionState {
+    /// Time spent in it, in interpreted operators.
+    heat: AtomicU64,
+    /// The best tier that was published.
+    tier: AtomicU8,
+    requests: AtomicU8,
+}
+
+impl FunctionState {
+    pub fn heat(&self) -> u64 {
+        self.heat.load(Ordering::Relaxed)
+    }
+
+    /// Adds heat; returns the sum.
+    pub fn charge(&self, units: u64) -> u64 {
+        self.heat.fetch_add(units, Ordering::Relaxed) + units
+    }
+
+    pub fn tier(&self) -> Tier {
+        Tier::from_u8(self.tier.load(Ordering::Acquire))
+    }
+
+    pub fn failed(&self) -> bool {
+        self.requests.load(Ordering::Relaxed) & FAILED != 0
+    }
+
+    pub fn set_failed(&self) {
+        self.requests.fetch_or(FAILED, Ordering::Relaxed);
+    }
+
+    /// Notes that a tier is being asked for; true the first time.
+    pub fn request(&self, tier: Tier) -> bool {
+        let bit = if tier == Tier::Full { REQUESTED_FULL } else { REQUESTED_QUICK };
+        self.requests.fetch_or(bit, Ordering::Relaxed) & (bit | FAILED) == 0
+    }
+}
+
+/// An entry into a loop.
+#[derive(Debug, Default)]
+pub(crate) struct OsrState {
+    pub quick: AtomicPtr<u8>,
+    pub full: AtomicPtr<u8>,
+    /// Tiers that were asked for, as in [`FunctionState`].
+    requests: AtomicU8,
+    pub entries: AtomicU64,
+}
+
+impl OsrState {
+    /// The best entry of at least this tier.
+    pub fn entry(&self, least: Tier) -> Option<*const u8> {
+        let full = self.full.load(Ordering::Acquire);
+        if !full.is_null() {
+            return Some(full);
+        }
+        let quick = self.quick.load(Ordering::Acquire);
+        (least <= Tier::Quick && !quick.is_null()).then_some(quick.cast_const())
+    }
+
+    fn slot(&self, tier: Tier) -> &AtomicPtr<u8> {
+        if tier == Tier::Full { &self.full } else { &self.quick }
+    }
+}
+
+/// What compiling a function cost.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct CompileCost {
+    /// How often it was compiled.
+    pub compiles: u32,
+    /// Seconds of compile threads.
+    pub seconds: f64,
+    /// Bytes of machine code.
+    pub bytes: u64,
+}
+
+/// Where machine code of a function lies.
+pub(crate) struct CodeRange {
+    pub end: usize,
+    pub func: u32,
+    /// (offset of code, offset in the module), ascending.
+    pub lines: Box<[(u32, u32)]>,
+}
+
+/// All code of one module.
+pub(crate) struct CodeStore {
+    pub interp: InterpCode,
+    /// Per function: its machine code, or a trampoline into the interpreter; null before anything was compiled.
+    native: Box<[AtomicPtr<u8>]>,
+    pub functions: Box<[FunctionState]>,
+    invokers: Box<[AtomicPtr<u8>]>,
+    stubs: Box<[AtomicBool]>,
+    pub osr: DashMap<(u32, u32), OsrState>,
+    pub costs: Mutex<BTreeMap<(u32, Tier), CompileCost>>,
+    ranges: RwLock<BTreeMap<usize, CodeRange>>,
+    #[cfg(feature = "llvm")]
+    machine: OnceLock<Result<super::link::Machine, String>>,
+    #[cfg(not(feature = "llvm"))]
+    machine: OnceLock<()>,
+}
+
+impl CodeStore {
+    pub fn new(_engine: &Engine, env: &ModuleEnv) -> CodeStore {
+        let null = |_| AtomicPtr::default();
+        CodeStore {
+            interp: InterpCode::new(env),
+            native: env.functions.iter().map(null).collect(),
+            functions: env.functions.iter().map(|_| FunctionState::default()).collect(),
+            invokers: env.types.iter().map(|_| AtomicPtr::default()).collect(),
+            stubs: env.types.iter().map(|_| AtomicBool::default()).collect(),
+            osr: DashMap::with_shard_amount(4),
+            costs: Mutex::default(),
+            ranges: RwLock::default(),
+            machine: OnceLock::new(),
+        }
+    }
+
+    pub fn native_table(&self) -> *const AtomicPtr<u8> {
+        self.native.as_ptr()
+    }
+
+    /// Where native callers enter the function now.
+    pub fn native(&self, func: u32) -> *const u8 {
+        self.native[func as usize].load(Ordering::Acquire)
+    }
+
+    pub fn invoker(&self, canonical_type: u32) -> *const u8 {
+        self.invokers[canonical_type as usize].load(Ordering::Acquire)
+    }
+
+    pub fn has_invoker(&self, canonical_type: u32) -> bool {
+        !self.invoker(canonical_type).is_null()
+    }
+
+    pub fn has_stub(&self, canonical_type: u32) -> bool {
+        self.stubs[canonical_type as usize].load(Ordering::Acquire)
+    }
+
+    pub fn set_invoker(&self, canonical_type: u32, address: usize) {
+        self.invokers[canonical_type as usize].store(address as *mut u8, Ordering::Release);
+    }
+
+    pub fn set_stub_known(&self, canonical_type: u32) {
+        self.stubs[canonical_type as usize].store(true, Ordering::Release);
+    }
+
+    /// Sets the entry of a function that has no machine code yet.
+    pub fn set_trampoline(&self, func: u32, address: usize) {
+        self.native[func as usize].store(address as *mut u8, Ordering::Release);
+    }
+
+    /// Publishes machine code: from this store on, every thread's next call runs it. Lower tiers never replace higher
+    /// ones. The invoker and all stubs that the code needs have been set.
+    pub fn publish(&self, func: u32, tier: Tier, address: usize) {
+        let state = &self.functions[func as usize];
+        // Publishing of one function from two workers is rare; the lock of the costs orders it.
+        let _order = self.costs.lock().expect("no panics hold it");
+        if state.tier() >= tier {
+            return;
+        }
+        self.native[func as usize].store(address as *mut u8, Ordering::Release);
+        self.interp.set_native(func);
+        state.tier.store(tier as u8, Ordering::Release);
+    }
+
+    /// Publishes an entry into a loop.
+    pub fn publish_osr(&self, func: u32, index: u32, tier: Tier, address: usize) {
+        let state = self.osr.entry((func, index)).or_default();
+        state.slot(tier).store(address as *mut u8, Ordering::Release);
+    }
+
+    /// Notes that an entry into a loop is being asked for; true the first time.
+    pub fn request_osr(&self, func: u32, index: u32, tier: Tier) -> bool {
+        let state = self.osr.entry((func, index)).or_default();
+        state.requests.fetch_or(1 << tier as u8, Ordering::Relaxed) & 1 << tier as u8 == 0
+    }
+
+    pub fn add_range(&self, start: usize, range: CodeRange) {
+        self.ranges.write().expect("no panics hold it").insert(start, range);
+    }
+
+    /// The function, and the byte offset in the module where it is known, of an address in machine code.
+    pub fn find(&self, pc: usize) -> Option<(u32, Option<u32>)> {
+        let ranges = self.ranges.read().expect("no panics hold it");
+        let (start, range) = ranges.range(..=pc).next_back()?;
+        if pc >= range.end {
+            return None;
+        }
+        let offset = (pc - start) as u32;
+        let line = range.lines.partition_point(|(code, _)| *code <= offset);
+        let wasm = line.checked_sub(1).map(|i| range.lines[i].1).filter(|wasm| *wasm != 0);
+        Some((range.func, wasm))
+    }
+
+    pub fn add_cost(&self, func: u32, tier: Tier, time: Duration, bytes: usize) {
+        let mut costs = self.costs.lock().expect("no panics hold it");
+        let cost = costs.entry((func, tier)).or_default();
+        cost.compiles += 1;
+        cost.seconds += time.as_secs_f64();
+        cost.bytes += bytes as u64;
+    }
+
+    /// The machine side, made on first use.
+    #[cfg(feature = "llvm")]
+    pub fn machine(&self, env: &ModuleEnv) -> Result<&super::link::Machine, String> {
+        let machine = self.machine.get_or_init(|| super::link::Machine::new(self, env));
+        machine.as_ref().map_err(Clone::clone)
+    }
+}
+
+/// Heat from which a function of so many bytes is worth a tier.
+pub(crate) fn threshold(tier: Tier, body: usize) -> u64 {
+    let bytes = (body as u64).max(tuning::SMALLEST_BODY);
+    match tier {
+        Tier::Interp => 0,
+        Tier::Quick => bytes * tuning::QUICK_HEAT_PER_BYTE,
+        Tier::Full if body > tuning::LARGEST_FULL_BODY => u64::MAX,
+        Tier::Full => bytes * tuning::FULL_HEAT_PER_BYTE,
+    }
+}
+
+impl Request {
+    /// Marks what was asked for as impossible, so that nobody asks again.
+    pub fn set_failed(&self, code: &CodeStore) {
+        for func in self.functions.iter().chain(self.osr.iter().map(|(func, _)| func)) {
+            code.functions[*func as usize].set_failed();
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! From a request to published machine code.
+
+use super::Tier;
+use super::code::{CodeRange, CodeStore};
+use super::queue::Request;
+use crate::vm::builtins;
+use updraft_jit::env::ModuleEnv;
+use updraft_jit::{CodeSpace, Compiler, Job, Level, Symbol, Trampolines};
+
+/// Where the machine code of a module lives.
+pub(crate) struct Machine {
+    space: CodeSpace,
+    trampolines: Trampolines,
+}
+
+impl Machine {
+    /// Makes the code space, and gives every function a trampoline into the interpreter.
+    pub fn new(store: &CodeStore, env: &ModuleEnv) -> Result<Machine, String> {
+        let space = CodeSpace::new(&builtins::addresses()).map_err(|e| e.to_string())?;
+        let types: Vec<u32> =
+            env.functions.iter().map(|ty| env.canonical_types[*ty as usize]).collect();
+        let trampolines = Trampolines::new(&types).map_err(|e| e.to_string())?;
+        for func in 0..env.functions.len() as u32 {
+            store.set_trampoline(func, trampolines.address(func));
+        }
+        Ok(Machine { space, trampolines })
+    }
+}
+
+/// Compiles, links and publishes what was asked for.
+pub(crate) fn compile(compiler: &mut Compiler, request: &Request) -> Result<(), String> {
+    let module = &request.module;
+    let code = &module.code;
+    let machine = code.machine(&module.env)?;
+    let job = Job {
+        functions: &request.functions,
+        level: if request.tier == Tier::Full { Level::Full } else { Level::Quick },
+        osr: &request.osr,
+        stub_known: &|ty| code.has_stub(ty),
+        invoker_known: &|ty| code.has_invoker(ty),
+    };
+    let start = std::time::Instant::now();
+    let object = compiler.compile(&module.env, &module.bytes, &job).map_err(|e| e.to_string())?;
+    let linked = machine.space.link(&object).map_err(|e| e.to_string())?;
+    let time = start.elapsed();
+
+    // Whatever code may call must be there before the code itself: stubs and invokers first.
+    let mut bytes = 0;
+    for symbol in &linked.symbols {
+        bytes += symbol.size;
+        match symbol.symbol {
+            Symbol::Stub(ty) => {
+                machine.trampolines.set_stub(ty, symbol.address);
+                code.set_stub_known(ty);
+            }
+            Symbol::Invoker(ty) => code.set_invoker(ty, symbol.address),
+            Symbol::Function(func) | Symbol::Osr { func, .. } => {
+                let lines = symbol.lines.clone().into_boxed_slice();
+                let end = symbol.address + symbol.size;
+                code.add_range(symbol.address, CodeRange { end, func, lines });
+            }
+        }
+    }
+    let share = time / (request.functions.len() + request.osr.len()).max(1) as u32;
+    for symbol in &linked.symbols {
+        match symbol.symbol {
+            Symbol::Function(func) => {
+                code.add_cost(func, request.tier, share, symbol.size);
+                code.publish(func, request.tier, symbol.address);
+            }
+            Symbol::Osr { func, index } => {
+                code.add_cost(func, request.tier, share, symbol.size);
+                code.publish_osr(func, index, request.tier, symbol.address);
+            }
+            Symbol::Stub(_) | Symbol::Invoker(_) => {}
+        }
+    }
+    tracing::debug!(
+        functions = ?request.functions,
+        osr = ?request.osr,
+        tier = %request.tier,
+        microseconds = time.as_micros() as u64,
+        bytes,
+        "published"
+    );
+    Ok(())
+}

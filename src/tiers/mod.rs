@@ -1,0 +1,209 @@
+//! Tiering: where heat is measured, when code is asked for, and how it is published.
+//!
+//! Heat is interpreted time. An instance has a budget; loops and function entries spend it, and the slow path that runs when it
+//! is spent charges one quantum to the function that spent the last of it. So the counters cost nothing while
+//! code runs, and are exact in the long run, as any sampling is. When the heat of a function outweighs the estimated
+//! cost of a better tier, a compile thread makes it; every thread of the program calls it from then on.
+
+#![cfg_attr(
+    not(feature = "llvm"),
+    allow(dead_code, reason = "without a compiler, requests fail at once")
+)]
+
+mod code;
+#[cfg(feature = "llvm")]
+mod link;
+mod queue;
+mod service;
+mod strategy;
+pub(crate) mod tuning;
+
+pub(crate) use code::CodeStore;
+pub use code::{CompileCost, Tier};
+pub(crate) use service::CompileService;
+pub use strategy::{Strategy, UnknownStrategy};
+
+use crate::error::Error;
+use crate::module::{Module, ModuleError};
+use crate::vm::VmThread;
+use code::threshold;
+use queue::{Request, Waiter};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use updraft_jit::abi::FUNCTION_ENTRY;
+
+/// The thread must stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stopping;
+
+/// What a budget is refilled to under a strategy.
+pub(crate) fn quantum(strategy: Strategy) -> i64 {
+    match strategy {
+        Strategy::Random { .. } => tuning::RANDOM_QUANTUM,
+        _ => tuning::QUANTUM,
+    }
+}
+
+/// Gives a function that was never called its first code; null if a failure was recorded.
+pub(crate) fn first_call(thread: &mut VmThread, module: &Module, func: u32) -> *const u8 {
+    let tier = match module.engine.config().strategy {
+        Strategy::Interp | Strategy::Tiered => None,
+        Strategy::Quick => Some(Tier::Quick),
+        Strategy::Full => Some(Tier::Full),
+        Strategy::Random { seed } => match thread.random(seed) % 4 {
+            0 => Some(Tier::Quick),
+            1 => Some(Tier::Full),
+            _ => None,
+        },
+    };
+    if let Some(tier) = tier
+        && let Err(Stopping) = compile_now(thread, module, tier, func, None)
+    {
+        crate::vm::hooks::fail_stopped(thread);
+        return std::ptr::null();
+    }
+    if module.code.functions[func as usize].tier() == Tier::Interp
+        && let Err(error) = module.code.interp.translate(&module.env, &module.bytes, func)
+    {
+        let (what, offset) = (error.to_string(), module.env.body(func).start as u64);
+        thread.fail(Error::Module(ModuleError::Unsupported { what, offset }));
+        return std::ptr::null();
+    }
+    // SAFETY: the table has an entry for each function of the module.
+    unsafe { (*module.code.interp.table().add(func as usize)).load(Ordering::Acquire) }
+}
+
+/// Compiles on a worker and waits for it. That nothing came of it is not an error: lower tiers go on.
+fn compile_now(
+    thread: &VmThread,
+    module: &Module,
+    tier: Tier,
+    func: u32,
+    osr: Option<u32>,
+) -> Result<(), Stopping> {
+    let state = &module.code.functions[func as usize];
+    // What is too large for full code is quick code at best.
+    let tier =
+        if module.env.body(func).len() > tuning::LARGEST_FULL_BODY { Tier::Quick } else { tier };
+    let wanted = match osr {
+        None => state.tier() < tier,
+        Some(index) => module.code.osr.get(&(func, index)).is_none_or(|o| o.entry(tier).is_none()),
+    };
+    if !wanted || state.failed() {
+        return Ok(());
+    }
+    let waiter = Arc::new(Waiter::default());
+    let mut request = Request::new(module, tier, u64::MAX);
+    match osr {
+        Some(index) => request.osr.push((func, index)),
+        None => request.functions.push(func),
+    }
+    request.waiter = Some(waiter.clone());
+    module.engine.compiler().submit(request);
+    if waiter.wait(|| thread.abi.pending.load(Ordering::Acquire) != 0) {
+        Ok(())
+    } else {
+        Err(Stopping)
+    }
+}
+
+/// The interpreter spent a budget. Returns an OSR entry to go on in.
+pub(crate) fn interpreted(
+    thread: &mut VmThread,
+    module: &Module,
+    func: u32,
+    loop_index: u32,
+) -> Result<Option<*const u8>, Stopping> {
+    let strategy = module.engine.config().strategy;
+    let index = (loop_index != FUNCTION_ENTRY).then_some(loop_index);
+    let units = quantum(strategy) as u64;
+    let heat = module.code.functions[func as usize].charge(units);
+    match strategy {
+        Strategy::Interp | Strategy::Quick | Strategy::Full => Ok(None),
+        Strategy::Random { seed } => {
+            let choice = thread.random(seed);
+            if !choice.is_multiple_of(tuning::RANDOM_ONE_IN) {
+                return Ok(None);
+            }
+            let tier = if choice & 8 == 0 { Tier::Quick } else { Tier::Full };
+            compile_now(thread, module, tier, func, index)?;
+            Ok(index.and_then(|index| take_entry(module, func, index, tier)))
+        }
+        Strategy::Tiered => {
+            let entry = index.and_then(|index| take_entry(module, func, index, Tier::Quick));
+            if entry.is_none() {
+                ask(module, func, index, heat, Tier::Interp);
+            }
+            Ok(entry)
+        }
+    }
+}
+
+/// Quick code spent a budget. Returns an OSR entry of full code to go on in.
+pub(crate) fn quick(
+    thread: &mut VmThread,
+    module: &Module,
+    func: u32,
+    loop_index: u32,
+) -> Option<*const u8> {
+    let strategy = module.engine.config().strategy;
+    let index = (loop_index != FUNCTION_ENTRY).then_some(loop_index);
+    let units = quantum(strategy) as u64 / tuning::QUICK_HEAT_DIVISOR;
+    let heat = module.code.functions[func as usize].charge(units);
+    match strategy {
+        Strategy::Interp | Strategy::Quick | Strategy::Full => None,
+        Strategy::Random { seed } => {
+            if !thread.random(seed).is_multiple_of(tuning::RANDOM_ONE_IN) {
+                return None;
+            }
+            compile_now(thread, module, Tier::Full, func, index).ok()?;
+            index.and_then(|index| take_entry(module, func, index, Tier::Full))
+        }
+        Strategy::Tiered => {
+            let entry = index.and_then(|index| take_entry(module, func, index, Tier::Full));
+            if entry.is_none() {
+                ask(module, func, index, heat, Tier::Quick);
+            }
+            entry
+        }
+    }
+}
+
+fn take_entry(module: &Module, func: u32, index: u32, least: Tier) -> Option<*const u8> {
+    let state = module.code.osr.get(&(func, index))?;
+    let entry = state.entry(least)?;
+    state.entries.fetch_add(1, Ordering::Relaxed);
+    tracing::debug!(func, index, "on-stack replacement");
+    Some(entry)
+}
+
+/// Asks for the tier that this heat is worth, if it is above `current`.
+fn ask(module: &Module, func: u32, index: Option<u32>, heat: u64, current: Tier) {
+    let body = module.env.body(func).len();
+    let tier = match heat {
+        _ if heat >= threshold(Tier::Full, body) => Tier::Full,
+        _ if heat >= threshold(Tier::Quick, body) => Tier::Quick,
+        _ => return,
+    };
+    let state = &module.code.functions[func as usize];
+    if tier <= current || state.failed() {
+        return;
+    }
+    let mut request = Request::new(module, tier, heat);
+    if state.tier() < tier {
+        if !state.request(tier) {
+            // On its way. What is called often will not need entries into its other loops.
+            return;
+        }
+        request.functions.push(func);
+    }
+    if let Some(index) = index
+        && module.code.request_osr(func, index, tier)
+    {
+        request.osr.push((func, index));
+    }
+    if !request.functions.is_empty() || !request.osr.is_empty() {
+        tracing::debug!(func, ?index, %tier, heat, "compile request");
+        module.engine.compiler().submit(request);
+    }
+}

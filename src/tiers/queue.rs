@@ -1,0 +1,220 @@
+//! The compile queue: requests in order of urgency, and the threads that serve it.
+
+use super::code::Tier;
+use super::tuning;
+use crate::module::Module;
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+/// Something to compile.
+pub(crate) struct Request {
+    pub module: Module,
+    pub functions: Vec<u32>,
+    pub osr: Vec<(u32, u32)>,
+    pub tier: Tier,
+    /// Hotter goes first.
+    pub heat: u64,
+    /// Somebody waits for it; goes before everything that is only wanted.
+    pub waiter: Option<Arc<Waiter>>,
+    /// Order of arrival.
+    number: u64,
+}
+
+impl Request {
+    pub fn new(module: &Module, tier: Tier, heat: u64) -> Request {
+        Request {
+            module: module.clone(),
+            functions: Vec::new(),
+            osr: Vec::new(),
+            tier,
+            heat,
+            waiter: None,
+            number: 0,
+        }
+    }
+
+    /// Waited for first, then quick before full, then the hottest, then the oldest.
+    fn key(&self) -> (bool, bool, u64, std::cmp::Reverse<u64>) {
+        let quick = self.tier == Tier::Quick;
+        (self.waiter.is_some(), quick, self.heat, std::cmp::Reverse(self.number))
+    }
+}
+
+impl PartialEq for Request {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+impl Eq for Request {}
+impl PartialOrd for Request {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Request {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+/// Lets a thread wait until a request has been served or dropped.
+#[derive(Default)]
+pub(crate) struct Waiter {
+    done: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Waiter {
+    pub fn finish(&self) {
+        *self.done.lock().expect("no panics hold it") = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits; gives up, and returns false, when `give_up` says so.
+    pub fn wait(&self, give_up: impl Fn() -> bool) -> bool {
+        let mut done = self.done.lock().expect("no panics hold it");
+        while !*done {
+            if give_up() {
+                return false;
+            }
+            let poll = Duration::from_millis(tuning::WAIT_POLL_MS);
+            done = self.changed.wait_timeout(done, poll).expect("no panics hold it").0;
+        }
+        true
+    }
+}
+
+#[derive(Default)]
+struct State {
+    heap: BinaryHeap<Request>,
+    workers: usize,
+    idle: usize,
+    closed: bool,
+    next: u64,
+}
+
+/// The queue.
+#[derive(Default)]
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+/// What the caller of [`Queue::push`] has to do.
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) enum Pushed {
+    /// Nothing.
+    Queued,
+    /// Start a worker; it has been counted.
+    StartWorker,
+}
+
+impl Queue {
+    /// Adds a request. At most `max_workers` threads serve the queue.
+    pub fn push(&self, mut request: Request, max_workers: usize) -> Pushed {
+        let mut state = self.state.lock().expect("no panics hold it");
+        if state.closed {
+            if let Some(waiter) = request.waiter {
+                waiter.finish();
+            }
+            return Pushed::Queued;
+        }
+        request.number = state.next;
+        state.next += 1;
+        state.heap.push(request);
+        if state.idle == 0 && state.workers < max_workers {
+            state.workers += 1;
+            return Pushed::StartWorker;
+        }
+        self.changed.notify_one();
+        Pushed::Queued
+    }
+
+    /// The next job, merged with like ones; `None` when the worker should end (it is no longer counted then).
+    pub fn pop(&self) -> Option<Request> {
+        let mut state = self.state.lock().expect("no panics hold it");
+        loop {
+            if state.closed {
+                state.workers -= 1;
+                return None;
+            }
+            if let Some(mut request) = state.heap.pop() {
+                merge(&mut request, &mut state.heap);
+                return Some(request);
+            }
+            state.idle += 1;
+            let idle = Duration::from_secs(tuning::WORKER_IDLE_SECONDS);
+            let (guard, timeout) =
+                self.changed.wait_timeout(state, idle).expect("no panics hold it");
+            state = guard;
+            state.idle -= 1;
+            if timeout.timed_out() && state.heap.is_empty() {
+                state.workers -= 1;
+                return None;
+            }
+        }
+    }
+
+    /// A request without waiting; the worker that asks ends, and is no longer counted, when there is none.
+    pub fn pop_now(&self) -> Option<Request> {
+        let mut state = self.state.lock().expect("no panics hold it");
+        let request = state.heap.pop();
+        if request.is_none() {
+            state.workers -= 1;
+        }
+        request
+    }
+
+    /// A worker could not be started after all.
+    pub fn worker_failed(&self) {
+        self.state.lock().expect("no panics hold it").workers -= 1;
+    }
+
+    /// Drops all requests of a module (they hold it), and tells those who wait.
+    pub fn cancel(&self, module: &Module) {
+        self.retain(|request| !request.module.same(module));
+    }
+
+    /// Drops everything; workers end after what they are doing.
+    pub fn close(&self) {
+        self.state.lock().expect("no panics hold it").closed = true;
+        self.retain(|_| false);
+        self.changed.notify_all();
+    }
+
+    fn retain(&self, keep: impl Fn(&Request) -> bool) {
+        let mut state = self.state.lock().expect("no panics hold it");
+        let (kept, dropped): (Vec<_>, Vec<_>) = state.heap.drain().partition(keep);
+        state.heap = kept.into();
+        drop(state);
+        for request in dropped {
+            if let Some(waiter) = request.waiter {
+                waiter.finish();
+            }
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.state.lock().expect("no panics hold it").heap.len()
+    }
+}
+
+/// Adds further quick functions of the same module to a quick request.
+fn merge(request: &mut Request, heap: &mut BinaryHeap<Request>) {
+    if request.tier != Tier::Quick {
+        return;
+    }
+    while request.functions.len() < tuning::QUICK_BATCH
+        && let Some(next) = heap.peek()
+        && next.tier == Tier::Quick
+        && next.module.same(&request.module)
+        && next.waiter.is_none() == request.waiter.is_none()
+        && request.waiter.is_none()
+    {
+        let next = heap.pop().expect("just peeked");
+        request.functions.extend(next.functions);
+        request.osr.extend(next.osr);
+    }
+}

@@ -1,0 +1,119 @@
+//! Compile threads.
+
+use super::queue::{Pushed, Queue, Request};
+use crate::engine::Config;
+use crate::module::Module;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+struct Shared {
+    queue: Queue,
+    /// Set once LLVM turned out not to be there.
+    unavailable: AtomicBool,
+    exact_traps: bool,
+}
+
+/// The compile threads of an engine. They start with the first request and end when there is nothing to do.
+pub(crate) struct CompileService {
+    shared: Arc<Shared>,
+    threads: usize,
+}
+
+impl CompileService {
+    pub fn new(config: &Config) -> CompileService {
+        CompileService {
+            shared: Arc::new(Shared {
+                queue: Queue::default(),
+                unavailable: AtomicBool::new(cfg!(not(feature = "llvm"))),
+                exact_traps: config.exact_traps,
+            }),
+            threads: config.compile_threads.max(1),
+        }
+    }
+
+    pub fn queue_len(&self) -> usize {
+        self.shared.queue.len()
+    }
+
+    /// Drops requests for a module whose program has ended.
+    pub fn cancel(&self, module: &Module) {
+        self.shared.queue.cancel(module);
+    }
+
+    /// Queues a request. Where nothing can be compiled, the request fails at once.
+    pub fn submit(&self, request: Request) {
+        if self.shared.unavailable.load(Ordering::Acquire) {
+            fail(request);
+            return;
+        }
+        if self.shared.queue.push(request, self.threads) == Pushed::StartWorker {
+            let shared = self.shared.clone();
+            let worker = std::thread::Builder::new()
+                .name("updraft-compile".into())
+                // LLVM recurses over what it compiles.
+                .stack_size(16 << 20)
+                .spawn(move || work(&shared));
+            if let Err(error) = worker {
+                tracing::warn!(%error, "cannot start a compile thread; the program goes on in lower tiers");
+                self.shared.queue.worker_failed();
+                self.shared.unavailable.store(true, Ordering::Release);
+                self.shared.queue.close();
+            }
+        }
+    }
+}
+
+impl Drop for CompileService {
+    fn drop(&mut self) {
+        self.shared.queue.close();
+    }
+}
+
+/// Answers a request with nothing.
+fn fail(request: Request) {
+    request.set_failed(&request.module.code);
+    if let Some(waiter) = request.waiter {
+        waiter.finish();
+    }
+}
+
+#[cfg(feature = "llvm")]
+fn work(shared: &Shared) {
+    use super::link;
+    use updraft_jit::{Compiler, Options};
+
+    let options = Options { exact_traps: shared.exact_traps, ..Options::default() };
+    let compiler = updraft_jit::load().map_err(|e| e.to_string()).and_then(|info| {
+        tracing::debug!(?info, "LLVM is loaded");
+        Compiler::new(options).map_err(|e| e.to_string())
+    });
+    let mut compiler = match compiler {
+        Ok(compiler) => compiler,
+        Err(error) => {
+            if !shared.unavailable.swap(true, Ordering::AcqRel) {
+                tracing::warn!(error, "no compiler; the program stays in the interpreter");
+            }
+            while let Some(request) = shared.queue.pop_now() {
+                fail(request);
+            }
+            return;
+        }
+    };
+    while let Some(request) = shared.queue.pop() {
+        if let Err(error) = link::compile(&mut compiler, &request) {
+            tracing::warn!(functions = ?request.functions, error, "not compiled; lower tiers go on");
+            request.set_failed(&request.module.code);
+        }
+        if let Some(waiter) = &request.waiter {
+            waiter.finish();
+        }
+    }
+}
+
+#[cfg(not(feature = "llvm"))]
+fn work(shared: &Shared) {
+    let _ = shared.exact_traps;
+    while let Some(request) = shared.queue.pop_now() {
+        fail(request);
+    }
+}

@@ -1,0 +1,38 @@
+//! Every knob of tiering: unit, value, and where the number comes from.
+
+/// What a budget is refilled to, in wasm operators. At about 1.5 ns for an interpreted operator the slow path runs
+/// every 30 us and costs less than 1 %.
+pub(crate) const QUANTUM: i64 = 20_000;
+
+/// The quantum under the random strategy: small, so that tiers change often.
+pub(crate) const RANDOM_QUANTUM: i64 = 300;
+
+/// Heat, in interpreted operators per byte of the body, from which quick code is asked for. Quick code costs 1.7 us
+/// per byte (about 1 100 interpreted operators) to make; asking a little before the break-even pays since a worker makes it.
+pub(crate) const QUICK_HEAT_PER_BYTE: u64 = 800;
+
+/// As [`QUICK_HEAT_PER_BYTE`], for full code, which costs 20-40 us per byte (about 20 000 operators). A quarter of
+/// the break-even: the worker's core would mostly be idle otherwise.
+pub(crate) const FULL_HEAT_PER_BYTE: u64 = 5_000;
+
+/// Bodies smaller than this count as this many bytes: a request costs at least 0.24 ms (quick) or 0.95 ms (full).
+pub(crate) const SMALLEST_BODY: u64 = 120;
+
+/// An operator in quick code takes about a sixth of the time that it takes in the interpreter.
+pub(crate) const QUICK_HEAT_DIVISOR: u64 = 6;
+
+/// Bodies larger than this many bytes never get full code: about 20 000 IR instructions, past which LLVM's code
+/// generation grows faster than the function (4-8 s for 63 500 instructions), and cannot be interrupted.
+pub(crate) const LARGEST_FULL_BODY: usize = 24_000;
+
+/// Functions that one quick job compiles at most: batches of 8 small functions halve the cost of one.
+pub(crate) const QUICK_BATCH: usize = 8;
+
+/// Seconds after which a compile thread without work ends.
+pub(crate) const WORKER_IDLE_SECONDS: u64 = 5;
+
+/// Milliseconds between two looks at the stop word of a thread that waits for a compile.
+pub(crate) const WAIT_POLL_MS: u64 = 2;
+
+/// Under the random strategy, one in so many slow paths changes the tier.
+pub(crate) const RANDOM_ONE_IN: u64 = 4;
