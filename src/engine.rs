@@ -1,0 +1,83 @@
+//! The engine: configuration and what all modules share.
+
+use crate::tiers::{CompileService, Strategy};
+use std::sync::Arc;
+
+/// How an [`Engine`] runs code.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Which tiers run, and when.
+    pub strategy: Strategy,
+    /// Compile threads; they start with the first request.
+    pub compile_threads: usize,
+    /// Whether every access traps where the specification says so. `false` lets the compiler drop and move plain loads and
+    /// stores: loops vectorise, out-of-bounds accesses whose value is unused may not trap, stores before a trap may
+    /// be lost, and a plain load in a loop may be read only once.
+    pub exact_traps: bool,
+    /// Bytes of the value stack of a thread (the interpreter's frames).
+    pub value_stack: usize,
+    /// Bytes of the native stack of a thread that the engine starts (compiled frames, host functions).
+    pub native_stack: usize,
+    /// Most bytes that one memory may have; growing past it fails as the specification says.
+    pub max_memory: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            strategy: Strategy::Tiered,
+            compile_threads: default_compile_threads(),
+            exact_traps: true,
+            value_stack: 8 << 20,
+            native_stack: 8 << 20,
+            max_memory: u64::MAX,
+        }
+    }
+}
+
+/// One compile thread for every two cores, at least one.
+fn default_compile_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).div_ceil(2)
+}
+
+/// An engine: its configuration and its compile threads. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<EngineInner>,
+}
+
+pub(crate) struct EngineInner {
+    pub config: Config,
+    pub compiler: CompileService,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("config", &self.inner.config).finish()
+    }
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Engine::new(Config::default())
+    }
+}
+
+impl Engine {
+    /// An engine of this configuration.
+    #[must_use]
+    pub fn new(config: Config) -> Engine {
+        let compiler = CompileService::new(&config);
+        Engine { inner: Arc::new(EngineInner { config, compiler }) }
+    }
+
+    /// Its configuration.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    pub(crate) fn compiler(&self) -> &CompileService {
+        &self.inner.compiler
+    }
+}

@@ -1,0 +1,186 @@
+//! What can go wrong while a program is linked and runs.
+
+use std::fmt;
+use std::sync::Arc;
+use updraft_jit::abi::TrapCode;
+
+/// Any failure of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The module could not be loaded.
+    #[error(transparent)]
+    Module(#[from] crate::ModuleError),
+    /// Imports and definitions do not fit.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// The program trapped.
+    #[error(transparent)]
+    Trap(#[from] Trap),
+    /// The program called `proc_exit` with this code, or a thread of it did.
+    #[error("the program exited with code {0}")]
+    Exit(i32),
+    /// The thread group was stopped: by another thread's trap or exit, or from outside.
+    #[error("{0}")]
+    Stopped(Stopped),
+    /// A host function failed with this error.
+    #[error("host function failed: {0}")]
+    Host(Arc<dyn std::error::Error + Send + Sync>),
+    /// A call whose arguments do not fit the function.
+    #[error("{0}")]
+    Call(String),
+    /// The operating system refused something that the engine needs.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// Its answer.
+        source: std::io::Error,
+    },
+    /// A limit that the embedder or a flag set.
+    #[error("{0}")]
+    Limit(String),
+}
+
+impl Error {
+    /// Wraps the error of a host function.
+    pub fn host(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+        Error::Host(Arc::from(error.into()))
+    }
+}
+
+/// Why a thread had to stop though it did nothing wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stopped {
+    /// Another thread of the group trapped or exited first.
+    ByGroup,
+    /// The embedder ended the group.
+    Terminated,
+    /// The deadline has passed.
+    TimedOut,
+}
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Stopped::ByGroup => "stopped because another thread of the program ended it",
+            Stopped::Terminated => "the program was terminated",
+            Stopped::TimedOut => "the program ran longer than its timeout allows",
+        })
+    }
+}
+
+/// A trap (core specification, section "Traps"), with where it happened.
+#[derive(Debug, Clone)]
+pub struct Trap {
+    /// What happened.
+    pub code: TrapCode,
+    /// The thread: 0 for the main thread, otherwise the id that `thread-spawn` returned.
+    pub thread: u32,
+    /// The wasm frames, innermost first.
+    pub frames: Vec<Frame>,
+}
+
+/// One wasm frame of a backtrace.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    /// Function index in its module.
+    pub func: u32,
+    /// Name of the function.
+    pub name: String,
+    /// Byte offset of the instruction in the module, where the tier knows it.
+    pub offset: Option<u32>,
+}
+
+impl std::error::Error for Trap {}
+
+impl fmt::Display for Trap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "trap: {}", self.code.message())?;
+        if self.thread == 0 {
+            write!(f, " in the main thread")?;
+        } else {
+            write!(f, " in thread {}", self.thread)?;
+        }
+        const SHOWN: usize = 24;
+        for (i, frame) in self.frames.iter().take(SHOWN).enumerate() {
+            write!(f, "\n  {i:>3}: {}", frame.name)?;
+            if let Some(offset) = frame.offset {
+                write!(f, " @ {offset:#x}")?;
+            }
+        }
+        if self.frames.len() > SHOWN {
+            write!(f, "\n       ... {} more frames", self.frames.len() - SHOWN)?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a module cannot be instantiated with what was given.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LinkError {
+    /// Nothing of that name was defined.
+    #[error(
+        "unknown import: the module needs the {kind} {module:?} {name:?}, which is not defined{hint}"
+    )]
+    Unknown {
+        /// First name.
+        module: String,
+        /// Second name.
+        name: String,
+        /// What kind of item.
+        kind: &'static str,
+        /// What to do, or empty.
+        hint: String,
+    },
+    /// Something of that name was defined, of another type.
+    #[error(
+        "incompatible import type: {module:?} {name:?}: the module needs {wanted}, but it is {found}"
+    )]
+    Type {
+        /// First name.
+        module: String,
+        /// Second name.
+        name: String,
+        /// What the module declares.
+        wanted: String,
+        /// What was given.
+        found: String,
+    },
+    /// An export that the caller needs is missing.
+    #[error("the module has no {kind} export {name:?}{hint}")]
+    NoExport {
+        /// Kind of the export.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// What to do, or empty.
+        hint: String,
+    },
+    /// A definition belongs to another store.
+    #[error("{module:?} {name:?} belongs to another store")]
+    OtherStore {
+        /// First name.
+        module: String,
+        /// Second name.
+        name: String,
+    },
+    /// A memory could not be reserved.
+    #[error("cannot create a memory of {pages} pages of 64 KiB: {cause}")]
+    Memory {
+        /// Initial size in pages of 64 KiB.
+        pages: u64,
+        /// Why.
+        cause: String,
+    },
+    /// A table could not be created.
+    #[error("cannot create a table of {elements} elements: {cause}")]
+    Table {
+        /// Initial number of elements.
+        elements: u64,
+        /// Why.
+        cause: String,
+    },
+}

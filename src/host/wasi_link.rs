@@ -1,0 +1,66 @@
+//! Ties WASI preview 1 to the linker.
+
+use crate::error::{Error, Stopped};
+use crate::func::{Caller, HostFunc};
+use crate::host::wasi::{FUNCTIONS, GuestMemory, Host, MODULE, WasiCtx, WasiExit, WasiType};
+use crate::linker::Linker;
+use crate::val::FuncType;
+use std::sync::Arc;
+use wasmparser::ValType;
+
+/// Defines `wasi_snapshot_preview1`. All stores that are instantiated from the linker share the context: one table of files, as
+/// the threads of a program do.
+pub fn add_wasi(linker: &mut Linker, wasi: WasiCtx) {
+    let wasi = Arc::new(wasi);
+    for function in FUNCTIONS {
+        let wasi = wasi.clone();
+        let types = |types: &[WasiType]| types.iter().map(|ty| value_type(*ty)).collect::<Vec<_>>();
+        let ty = FuncType::new(types(function.params), types(function.results));
+        let params = function.params.len();
+        let func = move |caller: &mut Caller<'_>, slots: &mut [u64]| {
+            let mut args = [0; 16];
+            for ((arg, slot), ty) in args.iter_mut().zip(&*slots).zip(function.params) {
+                // The high half of an i32's slot is unspecified.
+                *arg = if *ty == WasiType::I32 { slot & 0xffff_ffff } else { *slot };
+            }
+            match (function.call)(&wasi, &Guest { caller }, &args[..params]) {
+                Ok(Some(errno)) => {
+                    slots[0] = u64::from(errno);
+                    Ok(())
+                }
+                Ok(None) => Ok(()),
+                Err(WasiExit::Exit(code)) => Err(Error::Exit(code as i32)),
+                Err(WasiExit::Stopped) => Err(Error::Stopped(Stopped::ByGroup)),
+            }
+        };
+        let func = HostFunc { ty, func: Box::new(func) };
+        linker.raw_func(MODULE, function.name, func);
+    }
+}
+
+fn value_type(ty: WasiType) -> ValType {
+    match ty {
+        WasiType::I32 => ValType::I32,
+        WasiType::I64 => ValType::I64,
+    }
+}
+
+/// The calling instance, as WASI needs it.
+struct Guest<'a, 'b> {
+    caller: &'a Caller<'b>,
+}
+
+impl Host for Guest<'_, '_> {
+    fn memory(&self) -> GuestMemory {
+        match self.caller.linear_memory() {
+            // SAFETY: the bytes are accessible, and stay so while the instance, and so this call, lives.
+            Some(memory) => unsafe { GuestMemory::new(memory.base(), memory.len()) },
+            // SAFETY: no byte is accessible.
+            None => unsafe { GuestMemory::new(std::ptr::null_mut(), 0) },
+        }
+    }
+
+    fn stopped(&self) -> bool {
+        self.caller.is_stopping()
+    }
+}

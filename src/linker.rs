@@ -1,0 +1,410 @@
+//! Definitions by name, and instantiation.
+
+use crate::engine::Engine;
+use crate::error::{Error, LinkError};
+use crate::func::{Caller, Func, HostFunc, no_export, type_text};
+use crate::instance::Instance;
+use crate::memory::{Global, Memory, Table};
+use crate::module::{Import, Item, Module, SegmentMode};
+use crate::store::{AsStore, Store, StoreInner, eval};
+use crate::val::{FuncType, Val, WasmTys};
+use crate::vm::builtins::init_table;
+use crate::vm::instance::GlobalBox;
+use crate::vm::refs::FuncTarget;
+use crate::vm::{InstanceData, LinearMemory, Table as VmTable};
+use std::collections::HashMap;
+use std::sync::Arc;
+use updraft_jit::abi::{Ref, TrapCode};
+use wasmparser::{MemoryType, TableType};
+
+/// Something that a module can import or export.
+#[derive(Clone, Debug)]
+pub enum Extern {
+    /// A function.
+    Func(Func),
+    /// A memory.
+    Memory(Memory),
+    /// A table.
+    Table(Table),
+    /// A global.
+    Global(Global),
+}
+
+#[derive(Clone)]
+enum Definition {
+    /// A function of the host, for any store.
+    Host(Arc<HostFunc>),
+    Extern(Extern),
+}
+
+/// Names and what they are bound to, from which modules are instantiated.
+///
+/// A linker that holds only host functions and memories serves any number of stores on any threads; functions, tables and
+/// globals of a store serve that store.
+#[derive(Clone)]
+pub struct Linker {
+    engine: Engine,
+    names: HashMap<String, HashMap<String, Definition>>,
+    /// Serves imports of shared memories that have no definition of their own.
+    shared_memory: Option<Arc<LinearMemory>>,
+}
+
+impl std::fmt::Debug for Linker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Linker").field("modules", &self.names.keys()).finish_non_exhaustive()
+    }
+}
+
+impl Linker {
+    /// A linker without definitions.
+    #[must_use]
+    pub fn new(engine: &Engine) -> Linker {
+        Linker { engine: engine.clone(), names: HashMap::new(), shared_memory: None }
+    }
+
+    /// The engine that it was made for.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    fn insert(&mut self, module: &str, name: &str, definition: Definition) -> &mut Self {
+        self.names.entry(module.to_owned()).or_default().insert(name.to_owned(), definition);
+        self
+    }
+
+    /// Defines a host function on Rust types. A definition of the same name is replaced.
+    ///
+    /// ```
+    /// # use updraft::{Engine, Linker};
+    /// let engine = Engine::default();
+    /// let mut linker = Linker::new(&engine);
+    /// linker.func("env", "add", |_, (a, b): (i32, i32)| Ok(a.wrapping_add(b)));
+    /// ```
+    pub fn func<P: WasmTys, R: WasmTys>(
+        &mut self,
+        module: &str,
+        name: &str,
+        func: impl Fn(&mut Caller<'_>, P) -> Result<R, Error> + Send + Sync + 'static,
+    ) -> &mut Self {
+        self.insert(module, name, Definition::Host(Arc::new(HostFunc::wrap(func))))
+    }
+
+    /// Defines a host function on values, of this type.
+    pub fn func_values(
+        &mut self,
+        module: &str,
+        name: &str,
+        ty: FuncType,
+        func: impl Fn(&mut Caller<'_>, &[Val]) -> Result<Vec<Val>, Error> + Send + Sync + 'static,
+    ) -> &mut Self {
+        self.insert(module, name, Definition::Host(Arc::new(HostFunc::new(ty, func))))
+    }
+
+    pub(crate) fn raw_func(&mut self, module: &str, name: &str, func: HostFunc) -> &mut Self {
+        self.insert(module, name, Definition::Host(Arc::new(func)))
+    }
+
+    /// Defines an item of a store, or a memory.
+    pub fn define(&mut self, module: &str, name: &str, item: Extern) -> &mut Self {
+        self.insert(module, name, Definition::Extern(item))
+    }
+
+    /// Defines all exports of an instance under a module name.
+    pub fn instance(&mut self, store: &mut Store, module: &str, instance: Instance) -> &mut Self {
+        for (name, item) in instance.exports(store) {
+            self.define(module, &name, item);
+        }
+        self
+    }
+
+    /// The memory that every import of a shared memory without a definition gets, whatever its name.
+    pub(crate) fn shared_memory(&mut self, memory: Arc<LinearMemory>) {
+        self.shared_memory = Some(memory);
+    }
+
+    /// Instantiates a module, and runs its start function.
+    ///
+    /// # Errors
+    /// If an import is missing or of another type, a limit is reached, a segment is out of bounds, or the start function
+    /// fails.
+    pub fn instantiate(&self, store: &mut Store, module: &Module) -> Result<Instance, Error> {
+        let instance = self.prepare(store, module)?;
+        instance.start(store)?;
+        Ok(instance)
+    }
+
+    /// Instantiates without segments and start function: what remains is [`Instance::start`].
+    pub(crate) fn prepare(&self, store: &mut Store, module: &Module) -> Result<Instance, Error> {
+        let store = store.store_inner();
+        let mut bound = Bound::default();
+        for import in &module.imports {
+            self.bind(store, module, import, &mut bound)?;
+        }
+        let env = &module.env;
+        for ty in &env.memories[env.imported_memories as usize..] {
+            let memory = LinearMemory::new(*ty, self.engine.config().max_memory)
+                .map_err(|cause| LinkError::Memory { pages: ty.initial, cause })?;
+            bound.memories.push(Arc::new(memory));
+        }
+        for ty in &env.tables[env.imported_tables as usize..] {
+            let table = VmTable::new(*ty, Ref::NULL)
+                .map_err(|cause| LinkError::Table { elements: ty.initial, cause })?;
+            bound.tables.push(store.own_table(table));
+        }
+        let thread = &raw mut *store.thread;
+        let instance = InstanceData::new(
+            module.clone(),
+            store,
+            thread,
+            bound.functions,
+            bound.tables,
+            bound.memories,
+            bound.globals,
+        );
+        let instance = store.own_instance(instance);
+        Ok(Instance { store: store.id, data: instance })
+    }
+
+    fn find(&self, import: &Import) -> Option<&Definition> {
+        self.names.get(&import.module)?.get(&import.name)
+    }
+
+    fn bind(
+        &self,
+        store: &mut StoreInner,
+        module: &Module,
+        import: &Import,
+        bound: &mut Bound,
+    ) -> Result<(), Error> {
+        let env = &module.env;
+        let mismatch = |wanted: String, found: String| {
+            let (module, name) = (import.module.clone(), import.name.clone());
+            Error::Link(LinkError::Type { module, name, wanted, found })
+        };
+        let definition = self.find(import);
+        let owned_by_other = |id: u64| {
+            (id != store.id).then(|| {
+                let (module, name) = (import.module.clone(), import.name.clone());
+                Error::Link(LinkError::OtherStore { module, name })
+            })
+        };
+        match (import.item, definition) {
+            (Item::Func(index), Some(Definition::Host(host))) => {
+                let wanted = env.function_type(index);
+                if host.ty != *wanted {
+                    return Err(mismatch(type_text(wanted), type_text(&host.ty)));
+                }
+                bound.functions.push(FuncTarget::Host(host.clone()));
+            }
+            (Item::Func(index), Some(Definition::Extern(Extern::Func(func)))) => {
+                if let Some(error) = owned_by_other(func.store) {
+                    return Err(error);
+                }
+                let wanted = env.function_type(index);
+                let found = func.ty_inner(store);
+                if found != *wanted {
+                    return Err(mismatch(type_text(wanted), type_text(&found)));
+                }
+                bound.functions.push(func.import_target(store));
+            }
+            (Item::Memory(index), Some(Definition::Extern(Extern::Memory(memory)))) => {
+                let wanted = env.memories[index as usize];
+                check_memory(wanted, memory.ty()).map_err(|(w, f)| mismatch(w, f))?;
+                bound.memories.push(memory.inner.clone());
+            }
+            (Item::Memory(index), None)
+                if env.memories[index as usize].shared && self.shared_memory.is_some() =>
+            {
+                let memory = self.shared_memory.clone().expect("just seen");
+                check_memory(env.memories[index as usize], memory.current_type())
+                    .map_err(|(w, f)| mismatch(w, f))?;
+                bound.memories.push(memory);
+            }
+            (Item::Table(index), Some(Definition::Extern(Extern::Table(table)))) => {
+                if let Some(error) = owned_by_other(table.store) {
+                    return Err(error);
+                }
+                let (wanted, found) =
+                    (env.tables[index as usize], table.target(store).current_type());
+                let fits = found.element_type == wanted.element_type
+                    && limits_fit(wanted.initial, wanted.maximum, found.initial, found.maximum);
+                if !fits {
+                    return Err(mismatch(table_text(wanted), table_text(found)));
+                }
+                bound.tables.push(table.table);
+            }
+            (Item::Global(index), Some(Definition::Extern(Extern::Global(global)))) => {
+                if let Some(error) = owned_by_other(global.store) {
+                    return Err(error);
+                }
+                let (wanted, found) = (env.globals[index as usize], global.target(store).ty);
+                if wanted != found {
+                    return Err(mismatch(format!("{wanted:?}"), format!("{found:?}")));
+                }
+                bound.globals.push(global.global);
+            }
+            (item, Some(definition)) => {
+                let found = match definition {
+                    Definition::Host(_) | Definition::Extern(Extern::Func(_)) => "a function",
+                    Definition::Extern(Extern::Memory(_)) => "a memory",
+                    Definition::Extern(Extern::Table(_)) => "a table",
+                    Definition::Extern(Extern::Global(_)) => "a global",
+                };
+                return Err(mismatch(format!("a {}", item.kind()), found.to_owned()));
+            }
+            (item, None) => {
+                return Err(LinkError::Unknown {
+                    module: import.module.clone(),
+                    name: import.name.clone(),
+                    kind: item.kind(),
+                    hint: self.hint(import),
+                }
+                .into());
+            }
+        }
+        Ok(())
+    }
+
+    /// What to do about a missing import.
+    fn hint(&self, import: &Import) -> String {
+        if let Some(names) = self.names.get(&import.module) {
+            let mut near: Vec<&str> = names.keys().map(String::as_str).collect();
+            near.sort_unstable();
+            let list = near.iter().take(5).copied().collect::<Vec<_>>().join(", ");
+            return format!("; {:?} has {} names, such as {list}", import.module, near.len());
+        }
+        match import.module.as_str() {
+            "wasi_unstable" => "; this is the snapshot before WASI preview 1: rebuild the program \
+                                with a current toolchain"
+                .into(),
+            "env" => {
+                "; functions of \"env\" come from an embedder, or were not found when the program \
+                      was linked"
+                    .into()
+            }
+            name if name.starts_with("wasi:") => {
+                "; this is WASI preview 2: build for wasm32-wasip1 or wasm32-wasip1-threads".into()
+            }
+            _ => String::new(),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Bound {
+    functions: Vec<FuncTarget>,
+    memories: Vec<Arc<LinearMemory>>,
+    tables: Vec<*const VmTable>,
+    globals: Vec<*const GlobalBox>,
+}
+
+/// Import matching of limits (core specification, "External Typing").
+fn limits_fit(wanted: u64, wanted_max: Option<u64>, found: u64, found_max: Option<u64>) -> bool {
+    found >= wanted
+        && wanted_max.is_none_or(|wanted| found_max.is_some_and(|found| found <= wanted))
+}
+
+fn check_memory(wanted: MemoryType, found: MemoryType) -> Result<(), (String, String)> {
+    let fits = wanted.shared == found.shared
+        && wanted.memory64 == found.memory64
+        && limits_fit(wanted.initial, wanted.maximum, found.initial, found.maximum);
+    if fits { Ok(()) } else { Err((memory_text(wanted), memory_text(found))) }
+}
+
+fn limits_text(initial: u64, maximum: Option<u64>) -> String {
+    maximum.map_or(format!("at least {initial}"), |max| format!("{initial} to {max}"))
+}
+
+fn memory_text(ty: MemoryType) -> String {
+    let shared = if ty.shared { "shared " } else { "" };
+    format!("a {shared}memory of {} pages", limits_text(ty.initial, ty.maximum))
+}
+
+fn table_text(ty: TableType) -> String {
+    format!("a table of {} {}", limits_text(ty.initial, ty.maximum), ty.element_type)
+}
+
+impl Instance {
+    /// What instantiation does once the instance is allocated: globals, segments and the start function (core
+    /// specification, "Instantiation").
+    pub(crate) fn start(&self, store: &mut Store) -> Result<(), Error> {
+        let instance = self.data(store.store_inner());
+        let module = &instance.module;
+        let env = &module.env;
+        for (index, init) in (env.imported_globals..).zip(&module.global_inits) {
+            let mut value = eval(instance, init);
+            if env.globals[index as usize].content_type.is_reference_type()
+                && env.global_escapes[index as usize]
+            {
+                value[0] = instance.absolute(Ref(value[0])).0;
+            }
+            instance.global(index).set(value);
+        }
+        for (index, init) in (env.imported_tables..).zip(&module.table_inits) {
+            if let Some(init) = init {
+                let table = instance.table(index);
+                let value = Ref(eval(instance, init)[0]);
+                let all = table.fill(0, value, table.len());
+                all.expect("the whole table is within its bounds");
+            }
+        }
+        // An imported table is seen by others.
+        for index in 0..env.imported_tables {
+            instance.table(index).set_escapes(|r| r);
+        }
+        let trap = |code| {
+            let thread = instance.thread_id();
+            Err(Error::Trap(crate::Trap { code, thread, frames: Vec::new() }))
+        };
+        for (segment, index) in module.elements.iter().zip(0..) {
+            match &segment.mode {
+                SegmentMode::Active { index: table, offset } => {
+                    let offset = eval(instance, offset)[0] as u32;
+                    let len = segment.items.len() as u32;
+                    if init_table(instance, *table, index, offset, 0, len).is_none() {
+                        return trap(TrapCode::TableOutOfBounds);
+                    }
+                    instance.drop_element(index);
+                }
+                SegmentMode::Declared => instance.drop_element(index),
+                SegmentMode::Passive => {}
+            }
+        }
+        for (segment, index) in module.data.iter().zip(0..) {
+            if let SegmentMode::Active { index: memory, offset } = &segment.mode {
+                let data = instance.data(index);
+                let start = eval(instance, offset)[0];
+                let start = if env.memories[*memory as usize].memory64 {
+                    start
+                } else {
+                    start & 0xffff_ffff
+                };
+                let memory = &instance.memories[*memory as usize];
+                let Some(target) = memory.range(start, data.len() as u64) else {
+                    return trap(TrapCode::MemoryOutOfBounds);
+                };
+                // SAFETY: the range is accessible; module bytes are not guest memory.
+                unsafe { std::ptr::copy_nonoverlapping(data.as_ptr(), target, data.len()) };
+                instance.drop_data(index);
+            }
+        }
+        if let Some(start) = module.start {
+            let store = store.store_inner();
+            let ty = env.function_type(start);
+            let target = match instance.imported_function(start) {
+                Some(target) => target.clone(),
+                None => FuncTarget::Wasm { instance, func: start },
+            };
+            store.call(&target, ty, &mut [])?;
+        }
+        Ok(())
+    }
+}
+
+impl Linker {
+    /// The function of this name, for a program's entry.
+    pub(crate) fn entry(store: &mut Store, instance: Instance, name: &str) -> Result<Func, Error> {
+        instance.func(store, name).ok_or_else(|| no_export("function", name))
+    }
+}

@@ -1,0 +1,260 @@
+//! Stores: what one thread of wasm owns.
+
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::func::{Caller, Func, HostFunc};
+use crate::module::ConstOp;
+use crate::threads::{Attachment, Group, Limits};
+use crate::val::{FuncType, GlobalType};
+use crate::vm::instance::GlobalBox;
+use crate::vm::refs::{FuncTarget, RefArena};
+use crate::vm::thread::HOST_RESERVE;
+use crate::vm::{InstanceData, Table, VmThread, hooks, sys};
+use std::cell::UnsafeCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use updraft_jit::abi::{GlobalCell, Ref, TrapCode};
+
+/// A thread of wasm: its stacks and the instances, functions, tables and globals that belong to it.
+///
+/// A store is used by one host thread at a time (calls take it mutably) and may move between them. Handles such as [`Func`] and
+/// [`crate::Instance`] belong to one store; using them with another panics.
+pub struct Store {
+    inner: Box<StoreInner>,
+}
+
+// SAFETY: everything behind the raw pointers belongs to the store, except for memories, modules and groups, which
+// are made for several threads.
+unsafe impl Send for Store {}
+
+/// What gives access to a store: the [`Store`] itself, or a [`Caller`] inside of a host function.
+pub trait AsStore {
+    #[doc(hidden)]
+    fn store_inner(&mut self) -> &mut StoreInner;
+}
+
+impl AsStore for Store {
+    fn store_inner(&mut self) -> &mut StoreInner {
+        &mut self.inner
+    }
+}
+
+impl<T: AsStore> AsStore for &mut T {
+    fn store_inner(&mut self) -> &mut StoreInner {
+        (**self).store_inner()
+    }
+}
+
+/// Inside of a [`Store`].
+#[expect(clippy::vec_box, reason = "code and handles hold the addresses of what is owned here")]
+pub struct StoreInner {
+    pub(crate) id: u64,
+    // Instances go first: their contexts point into the rest.
+    instances: Vec<Box<InstanceData>>,
+    tables: Vec<Box<Table>>,
+    globals: Vec<Box<GlobalBox>>,
+    cells: Vec<Box<GlobalCell>>,
+    pub(crate) refs: RefArena,
+    pub(crate) thread: Box<VmThread>,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("id", &self.inner.id).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// A store of its own, in a thread group of its own.
+    ///
+    /// # Errors
+    /// If the system gives no value stack or no signal handlers.
+    pub fn new(engine: &Engine) -> Result<Store, Error> {
+        Store::in_group(engine, Group::new(Limits::default()), 0)
+    }
+
+    /// A store for thread `id` of a group.
+    pub(crate) fn in_group(engine: &Engine, group: Arc<Group>, id: u32) -> Result<Store, Error> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        sys::install(hooks::record_native)
+            .map_err(|source| Error::System { what: "cannot install signal handlers", source })?;
+        let slots = engine.config().value_stack / size_of::<u64>();
+        Ok(Store {
+            inner: Box::new(StoreInner {
+                id: NEXT.fetch_add(1, Ordering::Relaxed),
+                instances: Vec::new(),
+                tables: Vec::new(),
+                globals: Vec::new(),
+                cells: Vec::new(),
+                refs: RefArena::default(),
+                thread: VmThread::new(group, id, slots)?,
+            }),
+        })
+    }
+
+    /// Sets the thread's id, once it is known.
+    pub(crate) fn set_thread_id(&mut self, id: u32) {
+        self.inner.thread.id = id;
+    }
+
+    /// A handle by which other threads can end what runs in this store.
+    #[must_use]
+    pub fn terminator(&self) -> Terminator {
+        Terminator { group: self.inner.thread.group.clone() }
+    }
+}
+
+/// Ends a thread group from outside.
+#[derive(Clone)]
+pub struct Terminator {
+    pub(crate) group: Arc<Group>,
+}
+
+impl std::fmt::Debug for Terminator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Terminator").finish_non_exhaustive()
+    }
+}
+
+impl Terminator {
+    /// Stops every thread of the group, wherever it is. Their calls return [`Error::Stopped`]. A group that was stopped
+    /// stays so. Returns whether this was the first cause.
+    pub fn terminate(&self) -> bool {
+        self.group.stop(crate::threads::Cause::Terminated, 0, None)
+    }
+}
+
+impl StoreInner {
+    /// Makes sure that a handle belongs here.
+    pub(crate) fn check(&self, id: u64) {
+        assert_eq!(self.id, id, "a handle was used with another store than its own");
+    }
+
+    pub(crate) fn own_table(&mut self, table: Table) -> *const Table {
+        self.tables.push(Box::new(table));
+        &raw const **self.tables.last().expect("just pushed")
+    }
+
+    pub(crate) fn own_global(&mut self, global: GlobalBox) -> *const GlobalBox {
+        self.globals.push(Box::new(global));
+        &raw const **self.globals.last().expect("just pushed")
+    }
+
+    /// A global that belongs to no instance.
+    pub(crate) fn own_global_cell(&mut self, ty: GlobalType) -> *const GlobalBox {
+        self.cells.push(Box::new(GlobalCell(UnsafeCell::new([0; 2]))));
+        let cell = (&raw const **self.cells.last().expect("just pushed")).cast_mut();
+        self.own_global(GlobalBox { cell, ty })
+    }
+
+    pub(crate) fn own_instance(&mut self, instance: Box<InstanceData>) -> *const InstanceData {
+        // SAFETY: the context is the instance's own, and nothing runs in it yet.
+        unsafe { (*instance.ctx()).stack_limit = self.thread.abi.native_limit + HOST_RESERVE / 2 };
+        self.instances.push(instance);
+        &raw const **self.instances.last().expect("just pushed")
+    }
+
+    pub(crate) fn func(&mut self, instance: &InstanceData, index: u32) -> Func {
+        Func::new(self.id, self.refs.function(instance, index))
+    }
+
+    pub(crate) fn host_func(&mut self, func: Arc<HostFunc>) -> Func {
+        Func::new(self.id, self.refs.host_function(func))
+    }
+
+    /// Makes the calling thread the one that runs this store, until the guard is dropped.
+    fn attach(&mut self) -> Option<Attachment> {
+        if self.thread.depth > 0 {
+            return None;
+        }
+        let (low, _) = sys::native_stack_bounds();
+        self.thread.abi.native_limit = low + HOST_RESERVE / 2;
+        for instance in &self.instances {
+            // SAFETY: nothing runs in the store: it is held mutably and not entered.
+            unsafe { (*instance.ctx()).stack_limit = low + HOST_RESERVE };
+        }
+        let (group, id) = (self.thread.group.clone(), self.thread.id);
+        // SAFETY: the thread state lives in a box that the store keeps, as do the contexts; the attachment is dropped
+        // before the call that holds the store returns.
+        Some(unsafe { group.attach(&raw mut self.thread.abi, id) })
+    }
+
+    /// Calls a function with arguments in slots; the results come back there, references in the absolute form.
+    pub(crate) fn call(
+        &mut self,
+        target: &FuncTarget,
+        ty: &FuncType,
+        values: &mut [u64],
+    ) -> Result<(), Error> {
+        let _attachment = self.attach();
+        self.thread.depth += 1;
+        let result = self.call_attached(target, ty, values);
+        self.thread.depth -= 1;
+        result
+    }
+
+    fn call_attached(
+        &mut self,
+        target: &FuncTarget,
+        ty: &FuncType,
+        values: &mut [u64],
+    ) -> Result<(), Error> {
+        if self.thread.abi.pending.load(Ordering::Acquire) != 0 {
+            hooks::fail_stopped(&mut self.thread);
+            return Err(self.thread.take_failure());
+        }
+        if !self.thread.has_native_stack() {
+            self.thread.trap(TrapCode::StackOverflow);
+            return Err(self.thread.take_failure());
+        }
+        let (instance, func) = match target {
+            FuncTarget::Host(host) => return (host.func)(&mut Caller::from_host(self), values),
+            // SAFETY: instances of a store live as long as the store, and the target is of this store.
+            FuncTarget::Wasm { instance, func } => (unsafe { &**instance }, *func),
+        };
+        let outer = std::mem::replace(&mut self.thread.abi.ctx, instance.ctx());
+        // SAFETY: this thread holds the store and is attached; the slots fit the type. No reference into `self` is
+        // used while wasm runs: host functions make their own from the raw pointer.
+        let status = unsafe { hooks::run(instance, func, values.as_mut_ptr()) };
+        self.thread.abi.ctx = outer;
+        if status != 0 {
+            return Err(self.thread.take_failure());
+        }
+        let mut at = 0;
+        for ty in ty.results() {
+            if ty.is_reference_type() {
+                values[at] = instance.absolute(Ref(values[at])).0;
+            }
+            at += updraft_jit::env::slots_of(*ty) as usize;
+        }
+        Ok(())
+    }
+}
+
+/// Evaluates a constant expression (core specification, "Constant Expressions"). References come out relative to the
+/// instance where they can be.
+pub(crate) fn eval(instance: &InstanceData, ops: &[ConstOp]) -> [u64; 2] {
+    let mut stack: Vec<[u64; 2]> = Vec::with_capacity(4);
+    for op in ops {
+        let mut binary = |f: fn(u64, u64) -> u64| {
+            let (b, a) = (stack.pop(), stack.pop());
+            let (Some([b, _]), Some([a, _])) = (b, a) else {
+                unreachable!("constant expressions have been validated")
+            };
+            stack.push([f(a, b), 0]);
+        };
+        match op {
+            ConstOp::I32Add => binary(|a, b| u64::from((a as u32).wrapping_add(b as u32))),
+            ConstOp::I32Sub => binary(|a, b| u64::from((a as u32).wrapping_sub(b as u32))),
+            ConstOp::I32Mul => binary(|a, b| u64::from((a as u32).wrapping_mul(b as u32))),
+            ConstOp::I64Add => binary(u64::wrapping_add),
+            ConstOp::I64Sub => binary(u64::wrapping_sub),
+            ConstOp::I64Mul => binary(u64::wrapping_mul),
+            ConstOp::Value(value) => stack.push([*value, 0]),
+            ConstOp::V128(value) => stack.push(*value),
+            ConstOp::GlobalGet(index) => stack.push(instance.global(*index).get()),
+            ConstOp::RefFunc(func) => stack.push([instance.module.env.func_ref(*func).0, 0]),
+        }
+    }
+    stack.pop().expect("constant expressions leave one value")
+}

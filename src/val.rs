@@ -1,0 +1,193 @@
+//! Values as the host sees them.
+
+use crate::func::Func;
+use crate::store::StoreInner;
+use crate::vm::refs::ExternBox;
+use std::any::Any;
+use std::sync::Arc;
+use updraft_jit::abi::Ref;
+pub use wasmparser::{FuncType, GlobalType, MemoryType, RefType, TableType, ValType};
+
+/// A WebAssembly value. Floats are their bits, so that a NaN's payload survives.
+#[derive(Debug, Clone)]
+pub enum Val {
+    /// 32-bit integer.
+    I32(i32),
+    /// 64-bit integer.
+    I64(i64),
+    /// Bits of a 32-bit float.
+    F32(u32),
+    /// Bits of a 64-bit float.
+    F64(u64),
+    /// 128-bit vector.
+    V128(u128),
+    /// Reference to a function, or null.
+    FuncRef(Option<Func>),
+    /// Reference to a host value, or null.
+    ExternRef(Option<ExternRef>),
+}
+
+/// A host value that wasm code can hold but not look into. The store keeps it alive once it was passed in.
+#[derive(Debug, Clone)]
+pub struct ExternRef(Arc<dyn Any + Send + Sync>);
+
+impl ExternRef {
+    /// Wraps a value.
+    pub fn new(value: impl Any + Send + Sync) -> ExternRef {
+        ExternRef(Arc::new(value))
+    }
+
+    /// The value.
+    #[must_use]
+    pub fn data(&self) -> &(dyn Any + Send + Sync) {
+        &*self.0
+    }
+}
+
+impl Val {
+    /// Its type.
+    #[must_use]
+    pub fn ty(&self) -> ValType {
+        match self {
+            Val::I32(_) => ValType::I32,
+            Val::I64(_) => ValType::I64,
+            Val::F32(_) => ValType::F32,
+            Val::F64(_) => ValType::F64,
+            Val::V128(_) => ValType::V128,
+            Val::FuncRef(_) => ValType::FUNCREF,
+            Val::ExternRef(_) => ValType::EXTERNREF,
+        }
+    }
+
+    /// The zero value of a type, or null.
+    #[must_use]
+    pub fn zero(ty: ValType) -> Val {
+        match ty {
+            ValType::I32 => Val::I32(0),
+            ValType::I64 => Val::I64(0),
+            ValType::F32 => Val::F32(0),
+            ValType::F64 => Val::F64(0),
+            ValType::V128 => Val::V128(0),
+            ValType::Ref(ty) if ty.is_extern_ref() => Val::ExternRef(None),
+            ValType::Ref(_) => Val::FuncRef(None),
+        }
+    }
+
+    /// Its two slots; the second only counts for vectors.
+    pub(crate) fn to_slots(&self, store: &mut StoreInner) -> [u64; 2] {
+        match self {
+            Val::I32(v) => [u64::from(*v as u32), 0],
+            Val::I64(v) => [*v as u64, 0],
+            Val::F32(v) => [u64::from(*v), 0],
+            Val::F64(v) => [*v, 0],
+            Val::V128(v) => [*v as u64, (*v >> 64) as u64],
+            Val::FuncRef(None) | Val::ExternRef(None) => [0, 0],
+            Val::FuncRef(Some(func)) => [func.to_ref(store).0, 0],
+            Val::ExternRef(Some(value)) => [store.refs.external(value.0.clone()).0, 0],
+        }
+    }
+
+    /// # Safety
+    /// The slots hold a value of this type; references are of the absolute form and of this store.
+    pub(crate) unsafe fn from_slots(ty: ValType, slots: [u64; 2], store: &StoreInner) -> Val {
+        match ty {
+            ValType::I32 => Val::I32(slots[0] as i32),
+            ValType::I64 => Val::I64(slots[0] as i64),
+            ValType::F32 => Val::F32(slots[0] as u32),
+            ValType::F64 => Val::F64(slots[0]),
+            ValType::V128 => Val::V128(u128::from(slots[0]) | u128::from(slots[1]) << 64),
+            ValType::Ref(ty) if ty.is_extern_ref() => Val::ExternRef((slots[0] != 0).then(|| {
+                // SAFETY: a non-null externref points to a box of the store's arena.
+                ExternRef(unsafe { &*(slots[0] as *const ExternBox) }.0.clone())
+            })),
+            // SAFETY: by contract.
+            ValType::Ref(_) => Val::FuncRef(unsafe { Func::from_ref(Ref(slots[0]), store) }),
+        }
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// Rust types that are WebAssembly value types.
+pub trait WasmTy: Copy + Send + Sync + sealed::Sealed + 'static {
+    /// The type.
+    const TYPE: ValType;
+    /// To a slot.
+    #[doc(hidden)]
+    fn to_slot(self) -> u64;
+    /// From a slot.
+    #[doc(hidden)]
+    fn from_slot(slot: u64) -> Self;
+}
+
+macro_rules! wasm_ty {
+    ($($rust:ty, $wasm:ident, $v:ident => $to:expr, $s:ident => $from:expr;)*) => {$(
+        impl sealed::Sealed for $rust {}
+        impl WasmTy for $rust {
+            const TYPE: ValType = ValType::$wasm;
+            fn to_slot(self) -> u64 { let $v = self; $to }
+            fn from_slot($s: u64) -> Self { $from }
+        }
+    )*};
+}
+
+wasm_ty! {
+    i32, I32, v => u64::from(v as u32), s => s as i32;
+    u32, I32, v => u64::from(v), s => s as u32;
+    i64, I64, v => v as u64, s => s as i64;
+    u64, I64, v => v, s => s;
+    f32, F32, v => u64::from(v.to_bits()), s => f32::from_bits(s as u32);
+    f64, F64, v => v.to_bits(), s => f64::from_bits(s);
+}
+
+/// Parameter or result lists: `()`, one [`WasmTy`], or a tuple of up to eight.
+pub trait WasmTys: sealed::Sealed + Sized + Send + 'static {
+    /// The types.
+    #[doc(hidden)]
+    fn types() -> Vec<ValType>;
+    /// Into slots.
+    #[doc(hidden)]
+    fn store(self, slots: &mut [u64]);
+    /// From slots.
+    #[doc(hidden)]
+    fn load(slots: &[u64]) -> Self;
+}
+
+impl<T: WasmTy> WasmTys for T {
+    fn types() -> Vec<ValType> {
+        vec![T::TYPE]
+    }
+    fn store(self, slots: &mut [u64]) {
+        slots[0] = self.to_slot();
+    }
+    fn load(slots: &[u64]) -> Self {
+        T::from_slot(slots[0])
+    }
+}
+
+macro_rules! tuples {
+    ($(($($t:ident $i:tt),*);)*) => {$(
+        impl<$($t: WasmTy),*> sealed::Sealed for ($($t,)*) {}
+        impl<$($t: WasmTy),*> WasmTys for ($($t,)*) {
+            fn types() -> Vec<ValType> { vec![$($t::TYPE),*] }
+            #[allow(unused_variables)]
+            fn store(self, slots: &mut [u64]) { $(slots[$i] = self.$i.to_slot();)* }
+            #[allow(unused_variables, clippy::unused_unit)]
+            fn load(slots: &[u64]) -> Self { ($($t::from_slot(slots[$i]),)*) }
+        }
+    )*};
+}
+
+tuples! {
+    ();
+    (A 0);
+    (A 0, B 1);
+    (A 0, B 1, C 2);
+    (A 0, B 1, C 2, D 3);
+    (A 0, B 1, C 2, D 3, E 4);
+    (A 0, B 1, C 2, D 3, E 4, F 5);
+    (A 0, B 1, C 2, D 3, E 4, F 5, G 6);
+    (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7);
+}
