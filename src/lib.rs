@@ -1,8 +1,77 @@
 //! Updraft: a WebAssembly runtime for multithreaded programs.
+//!
+//! Every function starts in an interpreter; what turns out to be hot is compiled through LLVM ORC while the program keeps
+//! running, and one copy of that code serves all threads. A trap or an exit in any thread ends all threads of the
+//! program at once, inside the process, and the host lives on.
+//!
+//! # Running a program
+//!
+//! ```no_run
+//! use updraft::{Engine, Linker, Module, Process, ProcessConfig, WasiCtxBuilder};
+//!
+//! let engine = Engine::default();
+//! let module = Module::from_file(&engine, "program.wasm")?;
+//! let mut linker = Linker::new(&engine);
+//! let wasi = WasiCtxBuilder::new().inherit_stdio().args(["program"]).build()?;
+//! updraft::add_wasi(&mut linker, wasi);
+//! let process = Process::new(&linker, &module, &ProcessConfig::default())?;
+//! let exit_code = process.run()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Calling functions
+//!
+//! ```
+//! use updraft::{Engine, Linker, Module, Store};
+//!
+//! let engine = Engine::default();
+//! let module = Module::new(&engine, r#"(module (func (export "add") (param i32 i32) (result i32)
+//!     local.get 0 local.get 1 i32.add))"#)?;
+//! let mut store = Store::new(&engine)?;
+//! let instance = Linker::new(&engine).instantiate(&mut store, &module)?;
+//! let add = instance.typed::<(i32, i32), i32>(&mut store, "add")?;
+//! assert_eq!(add.call(&mut store, (40, 2))?, 42);
+//! # Ok::<(), updraft::Error>(())
+//! ```
+//!
+//! The map of the code, and one function's way through it, is `ARCHITECTURE.md` in the repository.
+#![deny(missing_docs)]
 
+mod engine;
+mod error;
+mod func;
 pub mod host;
+mod instance;
+mod interp;
+mod linker;
+mod memory;
+mod module;
+mod observe;
+mod process;
+mod store;
 mod threads;
+mod tiers;
+mod val;
 mod vm;
+
+pub use engine::{Config, Engine};
+pub use error::{Error, Frame, LinkError, Stopped, Trap};
+pub use func::{Caller, Func, TypedFunc};
+pub use host::wasi::{WasiCtx, WasiCtxBuilder};
+pub use host::wasi_link::add_wasi;
+pub use instance::Instance;
+pub use linker::{Extern, Linker};
+pub use memory::{Global, Memory, Table};
+pub use module::{Export, Import, Item, Module, ModuleError};
+pub use observe::inspect::{Emit, InspectError, inspect};
+pub use observe::stats::{FunctionStats, ProcessStats, TierStats};
+pub use process::{Observer, Process, ProcessConfig};
+pub use store::{AsStore, Store, Terminator};
+pub use tiers::{CompileCost, Strategy, Tier, UnknownStrategy};
+pub use updraft_jit::abi::TrapCode;
+pub use val::{
+    ExternRef, FuncType, GlobalType, MemoryType, RefType, TableType, Val, ValType, WasmTy, WasmTys,
+};
 
 /// What this repository's own tests and benchmarks look at; no part of the API.
 #[doc(hidden)]
@@ -15,4 +84,20 @@ pub mod internals {
     pub mod threads {
         pub use crate::threads::*;
     }
+}
+
+/// Version of the LLVM library that compiles hot code, if it can be loaded; loads it.
+///
+/// # Errors
+/// Why there is no compiler.
+pub fn llvm_version() -> Result<String, String> {
+    #[cfg(feature = "llvm")]
+    return updraft_jit::load()
+        .map(|info| {
+            let (major, minor, patch) = info.version;
+            format!("{major}.{minor}.{patch}")
+        })
+        .map_err(|e| e.to_string());
+    #[cfg(not(feature = "llvm"))]
+    Err("built without LLVM".into())
 }

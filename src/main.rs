@@ -1,2 +1,7 @@
 //! The `updraft` command.
-fn main() {}
+
+mod cli;
+
+fn main() -> ! {
+    cli::main()
+}

@@ -28,5 +28,4 @@ mod tests;
 
 pub use code::InterpCode;
 pub use execute::execute;
-pub use translate::TranslateError;
 pub use unwind::Source;

@@ -1,0 +1,101 @@
+//! The command line: a file per subcommand.
+//!
+//! Exit codes: the program's own; 134 for a trap; 124 for a timeout; 2 for wrong flags; 1 for everything else.
+
+mod inspect;
+mod run;
+
+use clap::{Parser, Subcommand};
+use std::io::Write;
+use std::sync::LazyLock;
+
+/// Exit code of errors that are not the program's.
+const FAILURE: i32 = 1;
+
+/// Runs WebAssembly programs that use threads: interpreter first, hot code through LLVM.
+#[derive(Parser)]
+#[command(name = "updraft", version, disable_help_subcommand = true)]
+#[command(after_help = "Logs: set UPDRAFT_LOG, for instance UPDRAFT_LOG=updraft=debug.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a WebAssembly program (WASI preview 1, with or without threads)
+    Run(run::Args),
+    /// Show what a tier makes of a module's functions
+    Inspect(inspect::Args),
+}
+
+/// `--version`, which tells the compiler's version too. Loading LLVM takes a while, so only that flag does it.
+static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
+    let llvm = match updraft::llvm_version() {
+        Ok(version) => format!("LLVM {version}"),
+        Err(error) => format!("no compiler ({error})"),
+    };
+    format!(
+        "{}\n{llvm}\nfeatures: WebAssembly 2.0 without SIMD, threads, extended constants, tail calls; \
+         WASI preview 1, wasi-threads",
+        env!("CARGO_PKG_VERSION")
+    )
+});
+
+pub fn main() -> ! {
+    let version = std::env::args_os().skip(1).take(1).any(|a| a == "--version" || a == "-V");
+    if version {
+        print_out(&format!("updraft {}\n", *LONG_VERSION));
+        exit(0);
+    }
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            exit(error.exit_code());
+        }
+    };
+    start_log();
+    let code = match cli.command {
+        Command::Run(args) => run::main(args),
+        Command::Inspect(args) => inspect::main(&args),
+    };
+    exit(code)
+}
+
+/// Logs go to standard error: warnings, or what UPDRAFT_LOG asks for.
+fn start_log() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_env("UPDRAFT_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(terminal)
+        .with_target(false)
+        .without_time()
+        .init();
+}
+
+/// Reports an error and gives the exit code for it.
+fn fail(error: &dyn std::fmt::Display) -> i32 {
+    print_err(&format!("updraft: {error}\n"));
+    FAILURE
+}
+
+/// Standard output may be closed by whoever reads it; that is not an error of ours.
+fn print_out(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+fn print_err(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+/// Ends the process without running destructors: compile threads may be in LLVM, whose own would pull the rug from
+/// under them.
+fn exit(code: i32) -> ! {
+    let _ = std::io::stdout().flush();
+    // SAFETY: ends the process; nothing of it is needed any more.
+    unsafe { libc::_exit(code) }
+}

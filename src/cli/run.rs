@@ -1,0 +1,279 @@
+//! `updraft run`.
+
+use super::{fail, print_err, print_out};
+use clap::ValueEnum;
+use std::path::PathBuf;
+use std::time::Duration;
+use updraft::{
+    Config, Engine, Error, Func, Linker, Module, Observer, Process, ProcessConfig, Stopped, Store,
+    Strategy, Val, ValType, WasiCtxBuilder,
+};
+
+/// Exit code of a trap: what a shell shows for a program that was ended by SIGABRT.
+const TRAPPED: i32 = 134;
+/// Exit code of a timeout, as timeout(1) has it.
+const TIMED_OUT: i32 = 124;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The program: a .wasm or .wat file
+    file: PathBuf,
+
+    /// Arguments of the program (or of the function, with --invoke)
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<String>,
+
+    /// Call this exported function instead of _start, and print its results
+    #[arg(long, value_name = "NAME")]
+    invoke: Option<String>,
+
+    /// When to compile: interp, quick, full, tiered or random[:SEED]
+    #[arg(long, value_name = "STRATEGY", default_value = "tiered")]
+    tier: Strategy,
+
+    /// Most threads that the program may have at once, besides its first
+    #[arg(long, value_name = "N", default_value_t = 1024)]
+    max_threads: u32,
+
+    /// Most bytes that a memory may grow to; suffixes K, M, G
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    max_memory: Option<u64>,
+
+    /// Bytes of stack for each thread, both for interpreted and for compiled code; suffixes K, M, G
+    #[arg(long, value_name = "BYTES", default_value = "8M", value_parser = stack_bytes)]
+    stack_size: u64,
+
+    /// End the program after this many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    timeout: Option<Duration>,
+
+    /// Threads that compile [default: half the cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    compile_threads: Option<u16>,
+
+    /// Print a summary of tiers, compiles and threads at the end, to standard error
+    #[arg(long, value_name = "FORMAT", num_args = 0..=1, require_equals = true, default_missing_value = "text")]
+    stats: Option<StatsFormat>,
+
+    /// exact: every access traps where the specification says so; relaxed: unused accesses may be dropped
+    #[arg(long, value_name = "MODE", default_value = "exact")]
+    traps: Traps,
+
+    /// Give the program a directory, read and write; GUEST is its name there
+    #[arg(long, value_name = "HOST[::GUEST]")]
+    dir: Vec<String>,
+
+    /// Set an environment variable of the program
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    env: Vec<(String, String)>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum StatsFormat {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Traps {
+    Exact,
+    Relaxed,
+}
+
+fn bytes(text: &str) -> Result<u64, String> {
+    let (digits, shift) = match text.as_bytes().last() {
+        Some(b'K' | b'k') => (&text[..text.len() - 1], 10),
+        Some(b'M' | b'm') => (&text[..text.len() - 1], 20),
+        Some(b'G' | b'g') => (&text[..text.len() - 1], 30),
+        _ => (text, 0),
+    };
+    let number: u64 =
+        digits.parse().map_err(|_| "expected a number of bytes, such as 512K or 64M")?;
+    number.checked_mul(1 << shift).ok_or_else(|| "too large".into())
+}
+
+/// Stack sizes that threads can be made with.
+fn stack_bytes(text: &str) -> Result<u64, String> {
+    const LEAST: u64 = 512 << 10;
+    const MOST: u64 = 16 << 30;
+    match bytes(text)? {
+        size @ LEAST..=MOST => Ok(size),
+        _ => Err("must be from 512K to 16G".into()),
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let number: f64 = text.parse().map_err(|_| "expected seconds, such as 1.5")?;
+    Duration::try_from_secs_f64(number).map_err(|e| e.to_string())
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
+    if key.is_empty() {
+        return Err("the name of the variable is empty".into());
+    }
+    Ok((key.into(), value.into()))
+}
+
+pub fn main(args: Args) -> i32 {
+    // The program's first thread gets the stack that was asked for, as all others do.
+    let stack = args.stack_size as usize;
+    let thread =
+        std::thread::Builder::new().name("wasm-main".into()).stack_size(stack).spawn(|| run(args));
+    match thread.map(std::thread::JoinHandle::join) {
+        Ok(Ok(code)) => code,
+        Ok(Err(_)) => fail(&"the engine failed; this is a defect of Updraft, please report it"),
+        Err(error) => {
+            fail(&format!("cannot start a thread with a stack of {stack} bytes: {error}"))
+        }
+    }
+}
+
+fn run(args: Args) -> i32 {
+    let defaults = Config::default();
+    let engine = Engine::new(Config {
+        strategy: args.tier,
+        compile_threads: args.compile_threads.map_or(defaults.compile_threads, usize::from),
+        exact_traps: args.traps == Traps::Exact,
+        value_stack: args.stack_size as usize,
+        native_stack: args.stack_size as usize,
+        max_memory: args.max_memory.unwrap_or(u64::MAX),
+    });
+    let module = match Module::from_file(&engine, &args.file) {
+        Ok(module) => module,
+        Err(updraft::ModuleError::Io { path, source }) => {
+            return fail(&format!("cannot read {}: {source}", path.display()));
+        }
+        Err(error) => return fail(&format!("{}: {error}", args.file.display())),
+    };
+    let result = prepare(&args, &engine, &module);
+    let process = match result {
+        Ok(process) => process,
+        Err(error) => return fail(&error),
+    };
+    let observer = process.observer();
+    let result = match &args.invoke {
+        None => process.run(),
+        Some(name) => invoke(process, name, &args.args),
+    };
+    let code = report(result, &args);
+    if let Some(format) = args.stats {
+        print_stats(&observer, format);
+    }
+    code
+}
+
+/// The program with its host modules.
+fn prepare(args: &Args, engine: &Engine, module: &Module) -> Result<Process, String> {
+    let mut wasi = WasiCtxBuilder::new().inherit_stdio();
+    let name = args.file.file_name().map_or("program".into(), |n| n.to_string_lossy().into_owned());
+    wasi = wasi.arg(name);
+    if args.invoke.is_none() {
+        wasi = wasi.args(&args.args);
+    }
+    for (key, value) in &args.env {
+        wasi = wasi.env(key, value);
+    }
+    for dir in &args.dir {
+        let (host, guest) = dir.split_once("::").unwrap_or((dir, dir));
+        wasi = wasi.preopened_dir(host, guest, false);
+    }
+    let wasi = wasi.build().map_err(|e| e.to_string())?;
+    let mut linker = Linker::new(engine);
+    updraft::add_wasi(&mut linker, wasi);
+    let config = ProcessConfig { max_threads: args.max_threads, timeout: args.timeout };
+    Process::new(&linker, module, &config).map_err(|e| e.to_string())
+}
+
+/// Reports how a program ended and gives the exit code for it.
+fn report(result: Result<i32, Error>, args: &Args) -> i32 {
+    match result {
+        Ok(code) | Err(Error::Exit(code)) => code,
+        Err(Error::Trap(trap)) => {
+            print_err(&format!("updraft: {trap}\n"));
+            TRAPPED
+        }
+        Err(Error::Stopped(Stopped::TimedOut)) => {
+            let seconds = args.timeout.unwrap_or_default().as_secs_f64();
+            print_err(&format!("updraft: the program was ended after {seconds} s (--timeout)\n"));
+            TIMED_OUT
+        }
+        Err(error) => fail(&format!("{}: {error}", args.file.display())),
+    }
+}
+
+/// Calls an exported function with arguments from the command line, and prints its results.
+fn invoke(process: Process, name: &str, args: &[String]) -> Result<i32, Error> {
+    let call = |store: &mut Store, func: Func| {
+        let ty = func.ty(store);
+        if ty.params().len() != args.len() {
+            return Err(Error::Call(format!(
+                "{name:?} takes {} arguments, but {} were given",
+                ty.params().len(),
+                args.len()
+            )));
+        }
+        let params: Result<Vec<Val>, Error> =
+            ty.params().iter().zip(args).map(|(ty, text)| parse_value(*ty, text)).collect();
+        let results = func.call(store, &params?)?;
+        for value in results {
+            print_out(&format!("{}\n", value_text(&value)));
+        }
+        Ok(())
+    };
+    match process.run_entry(name, call) {
+        Ok(()) => Ok(0),
+        Err(Error::Exit(code)) => Ok(code),
+        Err(error) => Err(error),
+    }
+}
+
+fn parse_value(ty: ValType, text: &str) -> Result<Val, Error> {
+    let wrong = |_| Error::Call(format!("{text:?} is not a value of type {ty}"));
+    // Integers may be given signed or unsigned.
+    Ok(match ty {
+        ValType::I32 => Val::I32(
+            text.parse::<i32>()
+                .or_else(|_| text.parse::<u32>().map(|v| v as i32))
+                .map_err(|_| wrong(()))?,
+        ),
+        ValType::I64 => Val::I64(
+            text.parse::<i64>()
+                .or_else(|_| text.parse::<u64>().map(|v| v as i64))
+                .map_err(|_| wrong(()))?,
+        ),
+        ValType::F32 => Val::F32(text.parse::<f32>().map_err(|_| wrong(()))?.to_bits()),
+        ValType::F64 => Val::F64(text.parse::<f64>().map_err(|_| wrong(()))?.to_bits()),
+        _ => {
+            return Err(Error::Call(format!(
+                "values of type {ty} cannot be given on the command line"
+            )));
+        }
+    })
+}
+
+fn value_text(value: &Val) -> String {
+    match value {
+        Val::I32(v) => v.to_string(),
+        Val::I64(v) => v.to_string(),
+        Val::F32(v) => f32::from_bits(*v).to_string(),
+        Val::F64(v) => f64::from_bits(*v).to_string(),
+        Val::V128(v) => format!("{v:#034x}"),
+        Val::FuncRef(None) | Val::ExternRef(None) => "null".into(),
+        Val::FuncRef(Some(_)) => "a function".into(),
+        Val::ExternRef(Some(_)) => "a host value".into(),
+    }
+}
+
+fn print_stats(observer: &Observer, format: StatsFormat) {
+    let stats = observer.stats();
+    let text = match format {
+        StatsFormat::Text => stats.to_string(),
+        StatsFormat::Json => {
+            serde_json::to_string_pretty(&stats)
+                .unwrap_or_else(|e| format!("{{\"error\": \"{e}\"}}"))
+                + "\n"
+        }
+    };
+    print_err(&text);
+}
