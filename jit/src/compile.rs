@@ -1,8 +1,6 @@
 //! From a job to an object: the public face of the compiler.
 
-use std::hash::{BuildHasher, RandomState};
-use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use inkwell::context::Context;
@@ -11,6 +9,7 @@ use inkwell::targets::FileType;
 use crate::emitted::{self, EmittedSymbol};
 use crate::env::ModuleEnv;
 use crate::error::{CompileError, Result};
+use crate::lines::{Lines, Recipe};
 use crate::target::Machines;
 use crate::translate::{self, Shape};
 use crate::unit::Unit;
@@ -96,6 +95,7 @@ pub struct Object {
     pub ir_instructions: u32,
     /// Where the time went.
     pub timings: Timings,
+    pub(crate) recipe: Option<Recipe>,
 }
 
 impl Object {
@@ -105,8 +105,9 @@ impl Object {
     /// If the bytes are not those of an object. They are not searched for malice: whoever can change them can run
     /// code in this process.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Object> {
-        let symbols = emitted::read(&bytes)?;
-        Ok(Object { bytes, symbols, ir_instructions: 0, timings: Timings::default() })
+        let symbols = emitted::symbols(&bytes)?;
+        let timings = Timings::default();
+        Ok(Object { bytes, symbols, ir_instructions: 0, timings, recipe: None })
     }
 
     /// The object file.
@@ -156,7 +157,7 @@ impl Compiler {
         let context = Context::create();
         let mut timings = Timings::default();
         let start = cpu_time();
-        let unit = self.translate(&context, env, bytes, job)?;
+        let (unit, mut recipe) = self.translate_job(&context, env, bytes, job)?;
         timings.translate = cpu_time() - start;
 
         let start = cpu_time();
@@ -164,14 +165,30 @@ impl Compiler {
         timings.optimise = cpu_time() - start;
 
         let start = cpu_time();
-        let machine = self.machines.get(job.level);
-        let object = machine
-            .write_to_memory_buffer(&unit.module, FileType::Object)
-            .map_err(|error| CompileError::Llvm(error.to_string()))?;
-        let bytes = object.as_slice().to_vec();
-        let symbols = emitted::read(&bytes)?;
+        let object = self.emit(&unit, FileType::Object)?;
+        let symbols = emitted::symbols(&object)?;
+        recipe.hash = emitted::code_hash(&object)?;
         timings.emit = cpu_time() - start;
-        Ok(Object { bytes, symbols, ir_instructions: unit.instructions(), timings })
+        let (recipe, ir_instructions) = (Some(recipe), unit.instructions());
+        Ok(Object { bytes: object, symbols, ir_instructions, timings, recipe })
+    }
+
+    /// The line table of code that a compiler with the same options has made of this module. Takes somewhat longer than
+    /// making the code did.
+    ///
+    /// # Errors
+    /// If the code does not come out the same again.
+    pub fn lines(&mut self, env: &ModuleEnv, bytes: &[u8], recipe: &Recipe) -> Result<Lines> {
+        let context = Context::create();
+        let unit = self.unit(&context, env, bytes, recipe.level, true);
+        translate_functions(&unit, &recipe.functions, &recipe.osr)?;
+        finish(&unit, &recipe.stubs, &recipe.invokers)?;
+        self.machines.optimise(&unit.module, recipe.level)?;
+        let object = self.emit(&unit, FileType::Object)?;
+        if emitted::code_hash(&object)? != recipe.hash {
+            return Err(CompileError::Differs);
+        }
+        Ok(Lines(emitted::lines(&object)?))
     }
 
     /// The job's code in a readable form.
@@ -186,51 +203,80 @@ impl Compiler {
         what: Text,
     ) -> Result<String> {
         let context = Context::create();
-        let unit = self.translate(&context, env, bytes, job)?;
-        if what == Text::Llvm {
+        let (unit, _) = self.translate_job(&context, env, bytes, job)?;
+        if what != Text::Llvm {
+            self.machines.optimise(&unit.module, job.level)?;
+        }
+        if what != Text::Assembly {
             return Ok(unit.module.print_to_string().to_string());
         }
-        self.machines.optimise(&unit.module, job.level)?;
-        if what == Text::LlvmOptimised {
-            return Ok(unit.module.print_to_string().to_string());
-        }
-        let text = self
-            .machines
-            .get(job.level)
-            .write_to_memory_buffer(&unit.module, FileType::Assembly)
-            .map_err(|error| CompileError::Llvm(error.to_string()))?;
-        Ok(String::from_utf8_lossy(text.as_slice()).into_owned())
+        let text = self.emit(&unit, FileType::Assembly)?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
-    fn translate<'c, 'e>(
+    /// An empty unit.
+    fn unit<'c, 'e>(
+        &self,
+        context: &'c Context,
+        env: &'e ModuleEnv,
+        bytes: &'e [u8],
+        level: Level,
+        lines: bool,
+    ) -> Unit<'c, 'e> {
+        let unit = Unit::new(context, env, bytes, level, self.options, lines);
+        self.machines.prepare(&unit.module, level);
+        unit
+    }
+
+    fn translate_job<'c, 'e>(
         &self,
         context: &'c Context,
         env: &'e ModuleEnv,
         bytes: &'e [u8],
         job: &Job,
-    ) -> Result<Unit<'c, 'e>> {
-        let unit = Unit::new(context, env, bytes, job.level, self.options, unique());
-        self.machines.prepare(&unit.module, job.level);
-        for func in job.functions {
-            translate::function(&unit, *func, Shape::Function)?;
-        }
-        for (func, index) in job.osr {
-            translate::function(&unit, *func, Shape::Osr { index: *index })?;
-        }
-        entries::build(&unit, job)?;
-        unit.debug.finish();
-        #[cfg(debug_assertions)]
-        unit.module.verify().map_err(|error| CompileError::Llvm(error.to_string()))?;
-        Ok(unit)
+    ) -> Result<(Unit<'c, 'e>, Recipe)> {
+        let unit = self.unit(context, env, bytes, job.level, false);
+        translate_functions(&unit, job.functions, job.osr)?;
+        let called = unit.called_types();
+        let stubs: Box<[u32]> = called.into_iter().filter(|ty| !(job.stub_known)(*ty)).collect();
+        let types: BTreeSet<u32> = job
+            .functions
+            .iter()
+            .map(|func| unit.canonical(env.functions[*func as usize]))
+            .filter(|ty| !(job.invoker_known)(*ty))
+            .collect();
+        let invokers: Box<[u32]> = types.into_iter().collect();
+        finish(&unit, &stubs, &invokers)?;
+        let (level, hash) = (job.level, 0);
+        let (functions, osr) = (job.functions.into(), job.osr.into());
+        Ok((unit, Recipe { level, functions, osr, stubs, invokers, hash }))
+    }
+
+    fn emit(&self, unit: &Unit, file: FileType) -> Result<Vec<u8>> {
+        let machine = self.machines.get(unit.level);
+        let buffer = machine.write_to_memory_buffer(&unit.module, file);
+        Ok(buffer.map_err(|error| CompileError::Llvm(error.to_string()))?.as_slice().to_vec())
     }
 }
 
-/// What tells an object's symbols from those of all others that it may meet in a code space, also of objects that
-/// another process has made.
-fn unique() -> String {
-    static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(0));
-    static OBJECTS: AtomicU64 = AtomicU64::new(0);
-    format!("{:x}.{}", *PROCESS, OBJECTS.fetch_add(1, Ordering::Relaxed))
+fn translate_functions(unit: &Unit, functions: &[u32], osr: &[(u32, u32)]) -> Result<()> {
+    for func in functions {
+        translate::function(unit, *func, Shape::Function)?;
+    }
+    for (func, index) in osr {
+        translate::function(unit, *func, Shape::Osr { index: *index })?;
+    }
+    Ok(())
+}
+
+fn finish(unit: &Unit, stubs: &[u32], invokers: &[u32]) -> Result<()> {
+    entries::build(unit, stubs, invokers)?;
+    if let Some(debug) = &unit.debug {
+        debug.finish();
+    }
+    #[cfg(debug_assertions)]
+    unit.module.verify().map_err(|error| CompileError::Llvm(error.to_string()))?;
+    Ok(())
 }
 
 /// CPU time of this thread. Workers share the machine with the program, so that the clock on the wall says little.

@@ -1,9 +1,12 @@
 //! What is in an emitted object: symbols with their sizes, and the line table.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 
 use crate::compile::Symbol;
 use crate::error::{CompileError, Result};
+use crate::lines::SymbolLines;
 
 /// A symbol of an object.
 #[derive(Clone, Debug)]
@@ -15,8 +18,6 @@ pub(crate) struct EmittedSymbol {
     pub offset: u64,
     /// Bytes of code.
     pub size: u64,
-    /// From code offsets (from the symbol's start) to offsets in the wasm module, in order.
-    pub lines: Vec<(u32, u32)>,
 }
 
 /// The name of a symbol in an object. `unique` tells it from the same symbol in other objects.
@@ -43,33 +44,48 @@ fn parse(name: &str) -> Option<Symbol> {
     })
 }
 
-/// Reads an object of ours.
-pub(crate) fn read(bytes: &[u8]) -> Result<Vec<EmittedSymbol>> {
-    let broken = |error: &dyn std::fmt::Display| CompileError::Llvm(format!("object: {error}"));
-    let file = object::File::parse(bytes).map_err(|error| broken(&error))?;
+/// Reads the symbols of an object of ours, in order of address.
+pub(crate) fn symbols(bytes: &[u8]) -> Result<Vec<EmittedSymbol>> {
+    let file = object::File::parse(bytes).map_err(broken)?;
     let mut symbols = Vec::new();
     for entry in file.symbols() {
         let Ok(name) = entry.name() else { continue };
         if let Some(symbol) = parse(name).filter(|_| entry.is_definition()) {
-            symbols.push(EmittedSymbol {
-                symbol,
-                name: name.to_owned(),
-                offset: entry.address(),
-                size: entry.size(),
-                lines: Vec::new(),
-            });
+            let (offset, size) = (entry.address(), entry.size());
+            symbols.push(EmittedSymbol { symbol, name: name.to_owned(), offset, size });
         }
     }
     symbols.sort_by_key(|symbol| symbol.offset);
-    if let Some(section) = file.section_by_name(".debug_line") {
-        let data = section.data().map_err(|error| broken(&error))?;
-        add_lines(&mut symbols, data).map_err(|error| broken(&error))?;
-    }
     Ok(symbols)
 }
 
+/// A hash of an object's machine code. It only has to be the same within a process.
+pub(crate) fn code_hash(bytes: &[u8]) -> Result<u64> {
+    let file = object::File::parse(bytes).map_err(broken)?;
+    let section = file.section_by_name(".text").ok_or_else(|| broken("no code"))?;
+    let mut hasher = DefaultHasher::new();
+    section.data().map_err(broken)?.hash(&mut hasher);
+    Ok(hasher.finish())
+}
+
+/// Reads an object's line table: for each symbol, from code offsets to offsets in the wasm module, in order.
+pub(crate) fn lines(bytes: &[u8]) -> Result<Vec<SymbolLines>> {
+    let symbols = symbols(bytes)?;
+    let file = object::File::parse(bytes).map_err(broken)?;
+    let mut lines: Vec<_> = symbols.iter().map(|symbol| (symbol.symbol, Vec::new())).collect();
+    if let Some(section) = file.section_by_name(".debug_line") {
+        let data = section.data().map_err(broken)?;
+        read_lines(&symbols, &mut lines, data).map_err(broken)?;
+    }
+    Ok(lines)
+}
+
 /// All code is in one section, so its addresses need no relocation: they are offsets in that section.
-fn add_lines(symbols: &mut [EmittedSymbol], data: &[u8]) -> gimli::Result<()> {
+fn read_lines(
+    symbols: &[EmittedSymbol],
+    lines: &mut [SymbolLines],
+    data: &[u8],
+) -> gimli::Result<()> {
     let section = gimli::DebugLine::new(data, gimli::LittleEndian);
     let program = section.program(gimli::DebugLineOffset(0), 8, None, None)?;
     let mut rows = program.rows();
@@ -79,16 +95,21 @@ fn add_lines(symbols: &mut [EmittedSymbol], data: &[u8]) -> gimli::Result<()> {
         while symbols.get(current + 1).is_some_and(|next| next.offset <= row.address()) {
             current += 1;
         }
-        let Some(symbol) = symbols.get_mut(current) else { continue };
+        let Some(symbol) = symbols.get(current) else { break };
         let Some(offset) = row.address().checked_sub(symbol.offset) else { continue };
         let entry = (offset as u32, line.get() as u32);
-        match symbol.lines.last_mut() {
+        let lines = &mut lines[current].1;
+        match lines.last_mut() {
             Some(last) if last.1 == entry.1 => {}
             Some(last) if last.0 == entry.0 => *last = entry,
-            _ => symbol.lines.push(entry),
+            _ => lines.push(entry),
         }
     }
     Ok(())
+}
+
+fn broken(error: impl std::fmt::Display) -> CompileError {
+    CompileError::Llvm(format!("object: {error}"))
 }
 
 #[cfg(test)]

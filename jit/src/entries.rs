@@ -1,7 +1,5 @@
 //! Translators between the calling conventions: signature stubs and invokers.
 
-use std::collections::BTreeSet;
-
 use inkwell::IntPredicate;
 use inkwell::attributes::AttributeLoc;
 use inkwell::builder::Builder;
@@ -9,29 +7,15 @@ use inkwell::values::{BasicMetadataValueEnum, BasicValueEnum, FunctionValue, Poi
 use wasmparser::{FuncType, ValType};
 
 use crate::abi::Builtin;
-use crate::compile::{Job, Symbol};
+use crate::compile::Symbol;
 use crate::emitted;
 use crate::error::{CompileError, Result};
 use crate::unit::Unit;
 
-/// Adds the stubs and invokers that the job's code needs and nobody has yet.
-pub(crate) fn build(unit: &Unit, job: &Job) -> Result<()> {
-    for ty in unit.called_types() {
-        if !(job.stub_known)(ty) {
-            stub(unit, ty)?;
-        }
-    }
-    let compiled: BTreeSet<u32> = job
-        .functions
-        .iter()
-        .map(|func| unit.canonical(unit.env.functions[*func as usize]))
-        .collect();
-    for ty in compiled {
-        if !(job.invoker_known)(ty) {
-            invoker(unit, ty)?;
-        }
-    }
-    Ok(())
+/// Adds these stubs and invokers.
+pub(crate) fn build(unit: &Unit, stubs: &[u32], invokers: &[u32]) -> Result<()> {
+    stubs.iter().try_for_each(|ty| stub(unit, *ty))?;
+    invokers.iter().try_for_each(|ty| invoker(unit, *ty))
 }
 
 /// Native to slots: calls [`Builtin::Enter`] for the function whose index is in the `nest` register.

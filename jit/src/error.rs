@@ -35,6 +35,9 @@ pub enum CompileError {
         /// The loop's ordinal.
         index: u32,
     },
+    /// Compiling again gave other code, so that its lines say nothing of the first.
+    #[error("the same functions came out as other code the second time")]
+    Differs,
     /// LLVM, or our use of it, failed. A fault of the compiler.
     #[error("LLVM: {0}")]
     Llvm(String),

@@ -17,6 +17,8 @@ mod entries;
 #[cfg(feature = "llvm")]
 mod error;
 #[cfg(feature = "llvm")]
+mod lines;
+#[cfg(feature = "llvm")]
 mod llvm_load;
 #[cfg(feature = "llvm")]
 mod orc;
@@ -33,6 +35,8 @@ mod unit;
 pub use compile::{Compiler, Job, Level, Object, Options, Symbol, Text, Timings};
 #[cfg(feature = "llvm")]
 pub use error::CompileError;
+#[cfg(feature = "llvm")]
+pub use lines::{Lines, Recipe};
 #[cfg(feature = "llvm")]
 pub use llvm_load::{LLVM_MAJOR, LLVM_VARIABLE, LlvmInfo, LoadError, load};
 #[cfg(feature = "llvm")]

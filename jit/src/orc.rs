@@ -24,6 +24,7 @@ use inkwell::llvm_sys::orc2::{
 
 use crate::abi::Builtin;
 use crate::compile::{Object, Symbol};
+use crate::lines::Recipe;
 use crate::llvm_load;
 
 /// Why code could not be put to its place.
@@ -78,7 +79,7 @@ impl CodeSpace {
     pub fn link(&self, object: &Object) -> Result<Linked, LinkError> {
         let jit = &self.jit;
         let Some(first) = object.symbols.first() else {
-            return Ok(Linked { symbols: Vec::new(), tracker: None });
+            return Ok(Linked { symbols: Vec::new(), recipe: None, tracker: None });
         };
         let name = CString::new(first.name.as_str()).expect("names hold no zero byte");
         // SAFETY: ORC takes the buffer, whatever the result is.
@@ -103,10 +104,9 @@ impl CodeSpace {
                 symbol: emitted.symbol,
                 address: base + emitted.offset as usize,
                 size: emitted.size as usize,
-                lines: emitted.lines.clone(),
             })
             .collect();
-        Ok(Linked { symbols, tracker: Some(tracker) })
+        Ok(Linked { symbols, recipe: object.recipe.clone(), tracker: Some(tracker) })
     }
 }
 
@@ -114,6 +114,8 @@ impl CodeSpace {
 pub struct Linked {
     /// What is where, in order of address.
     pub symbols: Vec<LinkedSymbol>,
+    /// What to ask [`crate::Compiler::lines`] with.
+    pub recipe: Option<Recipe>,
     tracker: Option<Tracker>,
 }
 
@@ -126,22 +128,6 @@ pub struct LinkedSymbol {
     pub address: usize,
     /// Bytes of code.
     pub size: usize,
-    /// From which offset of the code on it belongs to which offset in the wasm module. A return address belongs to
-    /// the byte before it.
-    pub lines: Vec<(u32, u32)>,
-}
-
-impl LinkedSymbol {
-    /// The offset in the wasm module of the operator to which an address belongs.
-    #[must_use]
-    pub fn wasm_offset(&self, address: usize) -> Option<u32> {
-        let offset = u32::try_from(address.checked_sub(self.address)?).ok()?;
-        let next = self.lines.partition_point(|(start, _)| *start <= offset);
-        (address < self.address + self.size)
-            .then(|| self.lines.get(next.checked_sub(1)?))
-            .flatten()
-            .map(|l| l.1)
-    }
 }
 
 impl Linked {

@@ -2,6 +2,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use inkwell::AddressSpace;
 use inkwell::attributes::{Attribute, AttributeLoc};
@@ -59,8 +62,8 @@ type IntrinsicKey<'c> = (&'static str, [Option<BasicTypeEnum<'c>>; 2]);
 
 pub(crate) struct Unit<'c, 'e> {
     pub context: &'c Context,
-    /// Before the module, which it must not outlive.
-    pub debug: DebugInfo<'c>,
+    /// If there is to be a line table. Before the module, which it must not outlive.
+    pub debug: Option<DebugInfo<'c>>,
     pub module: Module<'c>,
     pub env: &'e ModuleEnv,
     pub bytes: &'e [u8],
@@ -84,7 +87,7 @@ impl<'c, 'e> Unit<'c, 'e> {
         bytes: &'e [u8],
         level: Level,
         options: Options,
-        unique: String,
+        lines: bool,
     ) -> Self {
         let module = context.create_module("wasm");
         let types = Types {
@@ -97,7 +100,7 @@ impl<'c, 'e> Unit<'c, 'e> {
             f64: context.f64_type(),
             ptr: context.ptr_type(AddressSpace::default()),
         };
-        let debug = DebugInfo::new(&module, level);
+        let debug = lines.then(|| DebugInfo::new(&module, level));
         Unit {
             context,
             env,
@@ -106,7 +109,7 @@ impl<'c, 'e> Unit<'c, 'e> {
             options,
             types,
             debug,
-            unique,
+            unique: unique(),
             tags: tags(context, types),
             function_attributes: function_attributes(context),
             builtins: RefCell::default(),
@@ -262,6 +265,14 @@ impl<'c, 'e> Unit<'c, 'e> {
     pub fn instructions(&self) -> u32 {
         self.instructions.get()
     }
+}
+
+/// What tells an object's symbols from those of all others that it may meet in a code space, also of objects that
+/// another process has made.
+fn unique() -> String {
+    static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(0));
+    static OBJECTS: AtomicU64 = AtomicU64::new(0);
+    format!("{:x}.{}", *PROCESS, OBJECTS.fetch_add(1, Ordering::Relaxed))
 }
 
 fn tags<'c>(context: &'c Context, types: Types<'c>) -> Tags<'c> {

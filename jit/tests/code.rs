@@ -3,9 +3,9 @@
 
 mod common;
 
-use common::{LEVELS, Vm, f32, f64, i32};
+use common::{LEVELS, Vm, Wasm, f32, f64, i32};
 use updraft_jit::abi::{Ref, TrapCode};
-use updraft_jit::{CompileError, Level, Options, Symbol, Text};
+use updraft_jit::{CodeSpace, CompileError, Compiler, Job, Level, Options, Symbol, Text};
 
 const MEMORY: &str = r#"(module
   (memory 1 4)
@@ -88,11 +88,13 @@ fn traps_know_their_place() {
             let body = vm.wasm.env.body(func);
             body.filter(|at| vm.wasm.bytes[*at] == opcode).map(|at| at as u32).collect()
         };
+        let lines = vm.lines();
         let place = |func: u32| {
-            let code = &vm.linked.borrow()[&Symbol::Function(func)];
-            let at = vm.trapped_at.get();
-            assert!((code.address..=code.address + code.size).contains(&at), "{level:?}");
-            code.wasm_offset(at - 1).expect("the line table has it")
+            let symbol = Symbol::Function(func);
+            let code = &vm.linked.borrow()[&symbol];
+            let at = vm.trapped_at.get() - 1;
+            assert!((code.address..code.address + code.size).contains(&at), "{level:?}");
+            lines.wasm_offset(symbol, at - code.address).expect("the line table has it")
         };
         let divisions = operators(0, 0x6e);
         assert_eq!(vm.call1("divide", &[0, 1]), Err(TrapCode::IntegerDivideByZero));
@@ -106,6 +108,38 @@ fn traps_know_their_place() {
         assert_eq!(place(func), loads[0], "{level:?}");
         assert_eq!(vm.call1("load", &[0, 1 << 20]), Err(TrapCode::MemoryOutOfBounds));
         assert_eq!(place(func), loads[1], "{level:?}");
+    }
+}
+
+/// Lines are of use only if a compilation with locations gives the same code as one without.
+#[test]
+fn a_line_table_changes_no_code() {
+    for name in ["nbody", "sha256"] {
+        let path = format!("{}/../benches/kernels/{name}.wasm", env!("CARGO_MANIFEST_DIR"));
+        let wasm = Wasm::from_bytes(std::fs::read(path).expect("it is in the repository"));
+        let env = &wasm.env;
+        let functions: Vec<u32> = (env.imported_functions..env.functions.len() as u32).collect();
+        let mut compiler = Compiler::new(Options::default()).expect("LLVM");
+        let space = CodeSpace::new(&common::addresses()).expect("LLVM");
+        for (level, functions) in [(Level::Quick, &functions[..]), (Level::Full, &functions[..20])]
+        {
+            let job = Job {
+                functions,
+                level,
+                osr: &[],
+                stub_known: &|_| false,
+                invoker_known: &|_| false,
+            };
+            let object = compiler.compile(env, &wasm.bytes, &job).expect("it compiles");
+            let recipe = space.link(&object).expect("it links").recipe.expect("it was compiled");
+            let lines = compiler.lines(env, &wasm.bytes, &recipe).expect("the same code");
+            for func in functions {
+                let body = env.body(*func);
+                let lines = lines.of(Symbol::Function(*func));
+                assert!(!lines.is_empty(), "{name} {func}");
+                assert!(lines.iter().all(|(_, at)| body.contains(&(*at as usize)) || *at == 0));
+            }
+        }
     }
 }
 

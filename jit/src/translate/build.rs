@@ -170,17 +170,14 @@ impl<'c> Translator<'_, 'c, '_> {
 
     // Traps and the runtime.
 
-    /// Makes the code that follows count as the current operator's in the line table.
+    /// Makes the code that follows count as the current operator's in a line table.
     pub(super) fn locate(&mut self) {
+        let (Some(debug), Some(scope)) = (&self.unit.debug, self.scope) else { return };
         if self.located != self.offset {
             self.located = self.offset;
-            let location = self.unit.debug.builder().create_debug_location(
-                self.unit.context,
-                self.offset as u32,
-                0,
-                self.scope.as_debug_info_scope(),
-                None,
-            );
+            let scope = scope.as_debug_info_scope();
+            let (context, line) = (self.unit.context, self.offset as u32);
+            let location = debug.builder().create_debug_location(context, line, 0, scope, None);
             self.b.set_current_debug_location(location);
         }
     }

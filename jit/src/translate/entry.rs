@@ -45,7 +45,7 @@ impl<'u, 'c, 'e> Translator<'u, 'c, 'e> {
         };
         let offset = reader.original_position() as usize;
         let function = unit.define(name, native);
-        let scope = unit.debug.describe(function, offset as u32);
+        let scope = unit.debug.as_ref().map(|debug| debug.describe(function, offset as u32));
         let entry = unit.context.create_builder();
         entry.position_at_end(unit.context.append_basic_block(function, "entry"));
         let b = unit.context.create_builder();

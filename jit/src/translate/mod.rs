@@ -58,7 +58,8 @@ struct Translator<'u, 'c, 'e> {
     ty: &'e FuncType,
     shape: Shape,
     function: FunctionValue<'c>,
-    scope: DISubprogram<'c>,
+    /// What debug locations refer to, if there are any.
+    scope: Option<DISubprogram<'c>>,
     /// Where code is added.
     b: Builder<'c>,
     /// Stays at the end of the entry block, for what has to be there once: allocas, fields of the context.

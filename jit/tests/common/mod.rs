@@ -14,8 +14,8 @@ use updraft_jit::abi::{
 };
 use updraft_jit::env::{ModuleEnv, slots};
 use updraft_jit::{
-    CodeSpace, CompileError, Compiler, Job, Level, Linked, LinkedSymbol, Options, Symbol, Text,
-    Trampolines,
+    CodeSpace, CompileError, Compiler, Job, Level, Lines, Linked, LinkedSymbol, Options, Symbol,
+    Text, Trampolines,
 };
 use wasmparser::{
     ConstExpr, DataKind, ElementItems, ElementKind, Operator, Parser, Payload, TypeRef,
@@ -376,6 +376,14 @@ impl Vm {
         }
         self.objects.borrow_mut().push(linked);
         Ok(())
+    }
+
+    /// The line table of the code that was linked first.
+    pub fn lines(&self) -> Lines {
+        let objects = self.objects.borrow();
+        let recipe = objects[0].recipe.as_ref().expect("it was compiled here");
+        let mut compiler = self.compiler.borrow_mut();
+        compiler.lines(&self.wasm.env, &self.wasm.bytes, recipe).expect("it comes out the same")
     }
 
     /// What the compiler makes of a function, in a readable form.
