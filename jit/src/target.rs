@@ -73,7 +73,8 @@ fn machine(level: OptimizationLevel) -> Result<TargetMachine> {
             &features.to_string(),
             level,
             RelocMode::PIC,
-            CodeModel::JITDefault,
+            // JITLink reaches what is far away through stubs.
+            CodeModel::Small,
         )
         .ok_or_else(|| CompileError::Llvm(format!("no target machine for {triple}")))
 }

@@ -3,10 +3,11 @@
 use std::mem::offset_of;
 
 use inkwell::IntPredicate;
-use inkwell::values::{InstructionValue, IntValue};
+use inkwell::basic_block::BasicBlock;
+use inkwell::values::{InstructionValue, IntValue, PhiValue, PointerValue};
 
 use super::Translator;
-use super::build::{instruction, internal};
+use super::build::instruction;
 use crate::abi::{Builtin, FUNCTION_ENTRY, VmContext};
 use crate::error::Result;
 use crate::unit::Region;
@@ -24,6 +25,17 @@ impl LoopWeight<'_> {
     fn cost(&self) -> u64 {
         u64::from(self.operators.max(1))
     }
+}
+
+/// The common end of the ways on which quick code leaves for an entry into a loop.
+pub(super) struct EntryExit<'c> {
+    /// Memory for the frame.
+    frame: PointerValue<'c>,
+    /// Slots that it needs.
+    slots: u32,
+    block: BasicBlock<'c>,
+    /// The entry.
+    entry: PhiValue<'c>,
 }
 
 impl<'c> Translator<'_, 'c, '_> {
@@ -48,10 +60,9 @@ impl<'c> Translator<'_, 'c, '_> {
     /// At the header of a loop: if the budget is spent, asks the runtime, which may know better code for the rest.
     pub(super) fn check_budget(&mut self, ordinal: u32) -> Result<()> {
         self.locate();
-        let frame = self.frame.ok_or_else(|| internal("quick code has a frame"))?;
         let (spent, subtraction) = self.spend()?;
         self.weights.last_mut().expect("the loop's").subtraction = Some(subtraction);
-        let (slow, leave, next) = (self.cold_block(), self.cold_block(), self.block());
+        let (slow, store, next) = (self.cold_block(), self.cold_block(), self.block());
         self.b.build_conditional_branch(spent, slow, next)?;
 
         self.b.position_at_end(slow);
@@ -59,22 +70,55 @@ impl<'c> Translator<'_, 'c, '_> {
         let entry = self.call_builtin(Builtin::Budget, &arguments)?;
         let entry = entry.expect("it gives a pointer").into_pointer_value();
         let none = self.b.build_is_null(entry, "")?;
-        self.b.build_conditional_branch(none, next, leave)?;
+        self.b.build_conditional_branch(none, next, store)?;
 
-        self.b.position_at_end(leave);
+        self.b.position_at_end(store);
         let operands: Vec<_> =
             self.stack.iter().map(|value| self.widen(*value)).collect::<Result<_>>()?;
-        self.store_slots(frame, self.operand_slot(), &operands)?;
-        self.frame_operands = self.frame_operands.max(operands.len() as u32);
-        let ptr = self.unit.types.ptr.into();
-        let ty = self.unit.context.void_type().fn_type(&[ptr, ptr], false);
-        self.b.build_indirect_call(ty, entry, &[self.context.into(), frame.into()], "")?;
-        let results = self.load_slots(frame, 0, self.ty.results())?;
-        let exit = self.exit(0)?;
-        self.add_incoming(exit, false, &results);
-        self.b.build_unconditional_branch(self.join(exit, false).block)?;
+        let first = self.operand_slot();
+        let exit = self.entry_exit()?;
+        exit.slots = exit.slots.max(first + operands.len() as u32);
+        exit.entry.add_incoming(&[(&entry, store)]);
+        let (frame, block) = (exit.frame, exit.block);
+        self.store_slots(frame, first, &operands)?;
+        self.b.build_unconditional_branch(block)?;
         self.b.position_at_end(next);
         Ok(())
+    }
+
+    fn entry_exit(&mut self) -> Result<&mut EntryExit<'c>> {
+        if self.exit.is_none() {
+            let types = self.unit.types;
+            let block = self.cold_block();
+            let b = self.unit.context.create_builder();
+            b.position_at_end(block);
+            self.exit = Some(EntryExit {
+                frame: self.entry.build_array_alloca(types.i64, self.i64(0), "")?,
+                slots: self.ty.results().len() as u32,
+                block,
+                entry: b.build_phi(types.ptr, "")?,
+            });
+        }
+        Ok(self.exit.as_mut().expect("it was just made"))
+    }
+
+    /// The code that leaves for an entry: stores the locals, calls the entry, returns its results.
+    pub(super) fn leave_for_entry(&mut self) -> Result<()> {
+        let Some(exit) = self.exit.take() else { return Ok(()) };
+        instruction(exit.frame.into())?.set_operand(0, self.i64(u64::from(exit.slots)));
+        self.b.position_at_end(exit.block);
+        for (slot, local) in (0..).zip(self.locals.clone()) {
+            let value = self.b.build_load(self.unit.value_type(local.ty), local.place, "")?;
+            self.store_slots(exit.frame, slot, &[value])?;
+        }
+        let ptr = self.unit.types.ptr.into();
+        let ty = self.unit.context.void_type().fn_type(&[ptr, ptr], false);
+        let entry = exit.entry.as_basic_value().into_pointer_value();
+        let arguments = [self.context.into(), exit.frame.into()];
+        self.b.build_indirect_call(ty, entry, &arguments, "")?;
+        let results = self.load_slots(exit.frame, 0, self.ty.results())?;
+        self.stack.extend(results);
+        self.return_values()
     }
 
     /// At the entry of a function.

@@ -216,7 +216,7 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
         Ok(())
     }
 
-    fn return_values(&mut self) -> Result<()> {
+    pub(super) fn return_values(&mut self) -> Result<()> {
         let values = self.pop_many(self.ty.results().len())?;
         let slots = match self.shape {
             Shape::Osr { .. } => Some(self.osr_slots()),

@@ -64,7 +64,7 @@ impl<'u, 'c, 'e> Translator<'u, 'c, 'e> {
             entry,
             start,
             context: param(0).into_pointer_value(),
-            frame: None,
+            exit: None,
             locals: Vec::with_capacity(locals.len()),
             stack: Vec::new(),
             frames: Vec::new(),
@@ -77,7 +77,6 @@ impl<'u, 'c, 'e> Translator<'u, 'c, 'e> {
             weights: vec![LoopWeight::default()],
             cold: Vec::new(),
             calls: false,
-            frame_operands: 0,
             entered: false,
             fields: std::collections::HashMap::new(),
             scratch: std::collections::HashMap::new(),
@@ -98,18 +97,10 @@ impl<'u, 'c, 'e> Translator<'u, 'c, 'e> {
     /// Makes the locals, and gives them their first values.
     fn place_locals(&mut self, types: &[ValType]) -> Result<()> {
         let unit = self.unit;
-        if unit.level == Level::Quick {
-            // The size is known at the end.
-            let place = self.entry.build_array_alloca(unit.types.i64, self.i64(0), "")?;
-            self.frame = Some(place);
-        }
         let params = self.ty.params().len();
         for (index, ty) in types.iter().enumerate() {
             let llvm = unit.value_type(*ty);
-            let place = match self.frame {
-                Some(frame) => slot(&self.entry, unit, frame, index as u32)?,
-                None => self.entry.build_alloca(llvm, "")?,
-            };
+            let place = self.entry.build_alloca(llvm, "")?;
             self.locals.push(Local { place, ty: *ty });
             let first = match self.shape {
                 Shape::Osr { .. } => {
@@ -209,11 +200,7 @@ impl<'u, 'c, 'e> Translator<'u, 'c, 'e> {
         {
             return Err(CompileError::NoSuchLoop { func: self.func, index });
         }
-        if let (Level::Quick, Some(frame)) = (self.unit.level, self.frame) {
-            let slots =
-                (self.operand_slot() + self.frame_operands).max(self.ty.results().len() as u32);
-            instruction(frame.into())?.set_operand(0, self.i64(u64::from(slots)));
-        }
+        self.leave_for_entry()?;
         let entry = self.entry.get_insert_block().expect("the builder has a place");
         self.b.position_at_end(entry);
         self.offset = self.unit.env.body(self.func).start;

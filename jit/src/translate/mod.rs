@@ -29,7 +29,7 @@ use crate::compile::Symbol;
 use crate::emitted;
 use crate::error::{CompileError, Result};
 use crate::unit::Unit;
-use budget::LoopWeight;
+use budget::{EntryExit, LoopWeight};
 use control::Frame;
 
 /// What is made of a function's body.
@@ -67,9 +67,8 @@ struct Translator<'u, 'c, 'e> {
     /// Where the body starts; the entry block ends with a branch to it.
     start: BasicBlock<'c>,
     context: PointerValue<'c>,
-    /// The frame in memory: the interpreter's layout at the quick level (so that it is there when a loop is left by
-    /// on-stack replacement), the parameter of an entry.
-    frame: Option<PointerValue<'c>>,
+    /// How quick code leaves for an entry into a loop, if it has loops.
+    exit: Option<EntryExit<'c>>,
     locals: Vec<Local<'c>>,
     /// Operands. An `i1` stands for an `i32` that a comparison made.
     stack: Vec<BasicValueEnum<'c>>,
@@ -92,8 +91,6 @@ struct Translator<'u, 'c, 'e> {
     cold: Vec<BasicBlock<'c>>,
     /// Whether the function calls others, and so must check the stack.
     calls: bool,
-    /// Highest number of operand slots that the frame in memory needs.
-    frame_operands: u32,
     /// Values loaded in the entry block, by what they are.
     fields: HashMap<entry::Field, PointerValue<'c>>,
     /// Memory for arguments and results in slots, by number of slots.
