@@ -8,8 +8,8 @@ use std::sync::Arc;
 pub struct Config {
     /// Which tiers run, and when.
     pub strategy: Strategy,
-    /// Compile threads; they start with the first request.
-    pub compile_threads: usize,
+    /// Compile threads; they start with the first request. `None` is one for every two cores, at least one.
+    pub compile_threads: Option<usize>,
     /// Whether every access traps where the specification says so. `false` lets the compiler drop and move plain loads and
     /// stores: loops vectorise, out-of-bounds accesses whose value is unused may not trap, stores before a trap may
     /// be lost, and a plain load in a loop may be read only once.
@@ -26,18 +26,13 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             strategy: Strategy::Tiered,
-            compile_threads: default_compile_threads(),
+            compile_threads: None,
             exact_traps: true,
             value_stack: 8 << 20,
             native_stack: 8 << 20,
             max_memory: u64::MAX,
         }
     }
-}
-
-/// One compile thread for every two cores, at least one.
-fn default_compile_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from).div_ceil(2)
 }
 
 /// An engine: its configuration and its compile threads. Cheap to clone.

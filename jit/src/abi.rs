@@ -317,6 +317,10 @@ builtins! {
     AtomicWait64 "updraft_atomic_wait64" (I32, I64, I64, I64) -> I64;
 }
 
+/// Most that one turn of a loop, or one call of a function, takes of the budget. A turn through a long body with
+/// many branches (an interpreter's loop) runs only a small part of it.
+pub const MOST_WEIGHT: u32 = 100;
+
 /// [`Builtin::Budget`]'s loop index at the entry of a function.
 pub const FUNCTION_ENTRY: u32 = u32::MAX;
 

@@ -130,10 +130,9 @@ pub fn main(args: Args) -> i32 {
 }
 
 fn run(args: Args) -> i32 {
-    let defaults = Config::default();
     let engine = Engine::new(Config {
         strategy: args.tier,
-        compile_threads: args.compile_threads.map_or(defaults.compile_threads, usize::from),
+        compile_threads: args.compile_threads.map(usize::from),
         exact_traps: args.traps == Traps::Exact,
         value_stack: args.stack_size as usize,
         native_stack: args.stack_size as usize,

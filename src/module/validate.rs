@@ -23,8 +23,11 @@ type Body<'a> = (FuncToValidate<ValidatorResources>, FunctionBody<'a>);
 /// Validates all bodies. The error that is reported is that of the lowest offset among those found.
 pub(crate) fn validate_bodies(bodies: Vec<Body<'_>>) -> Result<(), wasmparser::Error> {
     let bytes: usize = bodies.iter().map(|(_, body)| body.as_bytes().len()).sum();
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
-    if bytes < PARALLEL_BYTES || threads == 1 {
+    let threads = match bytes {
+        0..PARALLEL_BYTES => 1,
+        _ => std::thread::available_parallelism().map_or(1, usize::from).min(8),
+    };
+    if threads == 1 {
         let mut allocations = FuncValidatorAllocations::default();
         for (func, body) in bodies {
             let mut validator = func.into_validator(allocations);

@@ -130,8 +130,6 @@ pub struct CompileCost {
 pub(crate) struct CodeRange {
     pub end: usize,
     pub func: u32,
-    /// (offset of code, offset in the module), ascending.
-    pub lines: Box<[(u32, u32)]>,
 }
 
 /// All code of one module.
@@ -231,17 +229,11 @@ impl CodeStore {
         self.ranges.write().expect("no panics hold it").insert(start, range);
     }
 
-    /// The function, and the byte offset in the module where it is known, of an address in machine code.
-    pub fn find(&self, pc: usize) -> Option<(u32, Option<u32>)> {
+    /// The function that an address in machine code belongs to.
+    pub fn find(&self, pc: usize) -> Option<u32> {
         let ranges = self.ranges.read().expect("no panics hold it");
-        let (start, range) = ranges.range(..=pc).next_back()?;
-        if pc >= range.end {
-            return None;
-        }
-        let offset = (pc - start) as u32;
-        let line = range.lines.partition_point(|(code, _)| *code <= offset);
-        let wasm = line.checked_sub(1).map(|i| range.lines[i].1).filter(|wasm| *wasm != 0);
-        Some((range.func, wasm))
+        let (_, range) = ranges.range(..=pc).next_back()?;
+        (pc < range.end).then_some(range.func)
     }
 
     pub fn add_cost(&self, func: u32, tier: Tier, time: Duration, bytes: usize) {

@@ -55,9 +55,8 @@ pub(crate) fn compile(compiler: &mut Compiler, request: &Request) -> Result<(), 
             }
             Symbol::Invoker(ty) => code.set_invoker(ty, symbol.address),
             Symbol::Function(func) | Symbol::Osr { func, .. } => {
-                let lines = symbol.lines.clone().into_boxed_slice();
                 let end = symbol.address + symbol.size;
-                code.add_range(symbol.address, CodeRange { end, func, lines });
+                code.add_range(symbol.address, CodeRange { end, func });
             }
         }
     }

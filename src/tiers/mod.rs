@@ -29,7 +29,7 @@ use crate::vm::VmThread;
 use code::threshold;
 use queue::{Request, Waiter};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use updraft_jit::abi::FUNCTION_ENTRY;
 
 /// The thread must stop.
@@ -42,6 +42,15 @@ pub(crate) fn quantum(strategy: Strategy) -> i64 {
         Strategy::Random { .. } => tuning::RANDOM_QUANTUM,
         _ => tuning::QUANTUM,
     }
+}
+
+/// The first budget of an instance. Each begins at another point of a quantum, so that many short threads are charged for
+/// what they do on average, and not all for their first steps, or never.
+pub(crate) fn first_budget(quantum: i64) -> i64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    // Multiples of the golden ratio fill the range evenly.
+    let phase = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    (quantum * phase as i64) >> 32
 }
 
 /// Gives a function that was never called its first code; null if a failure was recorded.

@@ -3,8 +3,8 @@
 use super::queue::{Pushed, Queue, Request};
 use crate::engine::Config;
 use crate::module::Module;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 struct Shared {
     queue: Queue,
@@ -16,7 +16,8 @@ struct Shared {
 /// The compile threads of an engine. They start with the first request and end when there is nothing to do.
 pub(crate) struct CompileService {
     shared: Arc<Shared>,
-    threads: usize,
+    /// Most compile threads; found out with the first request, for asking the system takes a while.
+    threads: OnceLock<usize>,
 }
 
 impl CompileService {
@@ -27,7 +28,7 @@ impl CompileService {
                 unavailable: AtomicBool::new(cfg!(not(feature = "llvm"))),
                 exact_traps: config.exact_traps,
             }),
-            threads: config.compile_threads.max(1),
+            threads: config.compile_threads.map_or_else(OnceLock::new, OnceLock::from),
         }
     }
 
@@ -46,7 +47,10 @@ impl CompileService {
             fail(request);
             return;
         }
-        if self.shared.queue.push(request, self.threads) == Pushed::StartWorker {
+        let threads = *self.threads.get_or_init(|| {
+            std::thread::available_parallelism().map_or(1, usize::from).div_ceil(2)
+        });
+        if self.shared.queue.push(request, threads.max(1)) == Pushed::StartWorker {
             let shared = self.shared.clone();
             let worker = std::thread::Builder::new()
                 .name("updraft-compile".into())

@@ -323,8 +323,8 @@ pub(crate) unsafe fn record_native(
     let (mut pc, mut fp) = (pc, fp);
     loop {
         // A return address may lie behind its function: look at the call before it.
-        if let Some((func, offset)) = module.code.find(pc.wrapping_sub(1)) {
-            thread.add_frame(module, func, offset);
+        if let Some(func) = module.code.find(pc.wrapping_sub(1)) {
+            thread.add_frame(module, func, None);
         }
         if fp >= base || fp == 0 || !fp.is_multiple_of(8) {
             return;

@@ -86,8 +86,9 @@ impl InstanceData {
         });
         let memory0 = instance.memory_descs.first().copied();
         let code = &instance.module.code;
+        let quantum = crate::tiers::quantum(instance.module.engine.config().strategy);
         let context = VmContext {
-            budget: 0.into(),
+            budget: crate::tiers::first_budget(quantum).into(),
             memory_base: memory0.map_or(std::ptr::null_mut(), |m| m.base),
             memory_length: memory0.map_or(std::ptr::null(), |m| m.length),
             code_table: code.native_table(),
@@ -98,7 +99,7 @@ impl InstanceData {
             thread: thread.cast(),
             stack_limit: 0,
             instance: (&raw const *instance).cast(),
-            budget_quantum: crate::tiers::quantum(instance.module.engine.config().strategy),
+            budget_quantum: quantum,
             reserved: [0; 4],
         };
         // SAFETY: freshly allocated with room and alignment for a context; the zeroed globals behind it are untouched.

@@ -8,7 +8,7 @@ use inkwell::values::{InstructionValue, IntValue, PhiValue, PointerValue};
 
 use super::Translator;
 use super::build::instruction;
-use crate::abi::{Builtin, FUNCTION_ENTRY, VmContext};
+use crate::abi::{Builtin, FUNCTION_ENTRY, MOST_WEIGHT, VmContext};
 use crate::error::Result;
 use crate::unit::Region;
 
@@ -23,7 +23,7 @@ pub(super) struct LoopWeight<'c> {
 
 impl LoopWeight<'_> {
     fn cost(&self) -> u64 {
-        u64::from(self.operators.max(1))
+        u64::from(self.operators.clamp(1, MOST_WEIGHT))
     }
 }
 

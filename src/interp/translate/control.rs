@@ -7,7 +7,7 @@ use crate::interp::dispatch::Slot;
 use crate::interp::encode::{Args, Label, Position};
 use crate::interp::handlers::BLOCK;
 use crate::interp::isa::{self, Binary, Class, Op, Ty, Way};
-use updraft_jit::abi::Ref;
+use updraft_jit::abi::{MOST_WEIGHT, Ref};
 use updraft_jit::env::ModuleEnv;
 use wasmparser::{BlockType, BrTable, FuncType, ValType};
 
@@ -95,7 +95,7 @@ impl Translator {
         };
         self.encoder.set(enter.operand(4), u32::from(narrow));
         // What runs once for each call: all operators outside of loops.
-        let weight = self.count.saturating_sub(self.looped).clamp(1, u32::from(u16::MAX));
+        let weight = self.count.saturating_sub(self.looped).clamp(1, MOST_WEIGHT);
         self.encoder.patch_u16(enter.operand(8), weight as u16);
         for field in &self.frame_fields {
             self.encoder.patch_u16(*field, narrow);
@@ -322,7 +322,7 @@ impl Translator {
         if let Kind::Loop { ordinal, start } = self.blocks[block].kind {
             debug_assert!(self.pending.is_none());
             let at = args.bytes().len();
-            let weight = (self.count - start).clamp(1, u32::from(u16::MAX)) as u16;
+            let weight = (self.count - start).clamp(1, MOST_WEIGHT) as u16;
             let args = args.u32(0).u32(0).u16(weight);
             let position = self.encoder.emit(op, &args, self.offset);
             self.encoder.refer(position.operand(at), &mut label);

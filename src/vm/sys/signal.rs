@@ -301,7 +301,8 @@ unsafe fn trap(signal: c_int, info: *mut libc::siginfo_t, context: *mut libc::uc
     thread.state.store(state::HOST, Relaxed);
     // SAFETY: this thread has left the code at `pc` for good.
     unsafe {
-        entry::record(thread.ctx, code as u32, pc, fp, thread.save as usize + SAVE_TO_BASE);
+        // As a return address would: behind the instruction.
+        entry::record(thread.ctx, code as u32, pc + 1, fp, thread.save as usize + SAVE_TO_BASE);
         leave_by_context(current, context, RAISED);
     }
     true
