@@ -1,10 +1,12 @@
 //! Entering and leaving compiled code: raises, faults, overflows and stop signals, with hand-made functions
-//! in the place of compiled code. No test depends on timing to pass.
+//! in the place of compiled code. No test depends on timing to pass. `UPDRAFT_STRESS=5` makes five times as many rounds,
+//! and may take five times as long.
 
 use std::arch::naked_asm;
 use std::ptr;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::time::{Duration, Instant};
 
 use threads_support::{
     RAISED, RECORDS, RETURNED, STOPPED, WasmThread, increment, spin, take_records,
@@ -434,8 +436,11 @@ fn random_delay() -> impl FnMut() {
     }
 }
 
-/// Runs `rounds` rounds, each begun with `pending` clear and ended by a stop.
+/// Runs `rounds` rounds, or fewer where they take longer than ten seconds, both times `UPDRAFT_STRESS`. Each is begun with `pending` clear and ended by a stop.
 fn stop_many_times(rounds: u64, mut round: impl FnMut(&Runner) -> u32) {
+    let stress = std::env::var("UPDRAFT_STRESS").map_or(1, |times| times.parse().unwrap());
+    let rounds = rounds * stress;
+    let end = Instant::now() + Duration::from_secs(10) * stress as u32;
     let runner = Runner::new();
     let victim = Victim::of_this_thread(&runner);
     std::thread::scope(|scope| {
@@ -446,6 +451,10 @@ fn stop_many_times(rounds: u64, mut round: impl FnMut(&Runner) -> u32) {
             let result = round(&runner);
             assert!(result == STOPPED || result == RAISED, "{result}");
             assert!(runner.is_outside());
+            if number >= 500 && Instant::now() > end {
+                println!("{number} of {rounds} rounds");
+                break;
+            }
         }
         victim.done.store(true, Release);
     });
@@ -454,7 +463,7 @@ fn stop_many_times(rounds: u64, mut round: impl FnMut(&Runner) -> u32) {
 #[test]
 fn endless_loops_stop() {
     let mut count = 0u64;
-    stop_many_times(100_000, |runner| runner.enter(spin, &raw mut count));
+    stop_many_times(20_000, |runner| runner.enter(spin, &raw mut count));
     assert!(count > 0);
 }
 
@@ -521,7 +530,7 @@ unsafe extern "C" fn busy_builtin(ctx: *mut VmContext, slots: *mut u64) -> u32 {
 
 #[test]
 fn nested_entries_with_locks_stop() {
-    stop_many_times(100_000, |runner| {
+    stop_many_times(20_000, |runner| {
         let mut slots = [0, sys::raise_pending_address() as u64, 5];
         let builtin = busy_builtin as *const u8;
         let result = runner.enter_with(call_builtin, slots.as_mut_ptr(), builtin);
@@ -533,7 +542,7 @@ fn nested_entries_with_locks_stop() {
 /// Short calls, so that signals hit the steps of entering and leaving.
 #[test]
 fn a_stop_at_the_doors_is_seen() {
-    stop_many_times(100_000, |runner| {
+    stop_many_times(20_000, |runner| {
         let mut slot = 0u64;
         let mut calls = 0u64;
         loop {
