@@ -251,6 +251,7 @@ pub fn raise_pending_address() -> usize {
 ///
 /// # Safety
 /// `thread` is this thread's state, and the caller was called from compiled code (state NATIVE).
+#[inline]
 pub unsafe fn leave_native(thread: *mut ThreadState) {
     // SAFETY: the caller's promise.
     let thread = unsafe { &*thread };
@@ -266,6 +267,7 @@ pub unsafe fn leave_native(thread: *mut ThreadState) {
 /// As [`leave_native`]. By now everything with a destructor is gone: from here to its return the builtin may be
 /// abandoned.
 #[must_use]
+#[inline]
 pub unsafe fn back_to_native(thread: *mut ThreadState) -> u32 {
     // SAFETY: the caller's promise.
     let thread = unsafe { &*thread };
