@@ -105,7 +105,8 @@ fn work(shared: &Shared) {
     };
     while let Some(request) = shared.queue.pop() {
         if let Err(error) = link::compile(&mut compiler, &request) {
-            tracing::warn!(functions = ?request.functions, error, "not compiled; lower tiers go on");
+            // Nothing is lost but speed.
+            tracing::info!(functions = ?request.functions, error, "not compiled; lower tiers go on");
             request.set_failed(&request.module.code);
         }
         if let Some(waiter) = &request.waiter {
