@@ -179,3 +179,41 @@ fn a_call_finds_what_the_code_table_says_now() {
         assert_eq!(vm.call1("caller", &[1]), Ok(2), "{level:?}");
     }
 }
+
+#[test]
+fn tail_calls_take_no_stack() {
+    let text = r#"(module
+      (type $f (func (param i64 i64) (result i64)))
+      (type $pair (func (param i32) (result i32 i64)))
+      (table funcref (elem $odd))
+      (func $even (export "even") (type $f)
+        (if (result i64) (i64.eqz (local.get 0)) (then (local.get 1))
+          (else (return_call $odd (i64.sub (local.get 0) (i64.const 1)) (i64.add (local.get 1) (i64.const 2))))))
+      (func $odd (type $f)
+        (if (i64.eqz (local.get 0)) (then (return (i64.const -1))))
+        (return_call $even (i64.sub (local.get 0) (i64.const 1)) (i64.add (local.get 1) (i64.const 3))))
+      (func (export "indirect") (type $f)
+        (return_call_indirect (type $f) (local.get 0) (local.get 1) (i32.wrap_i64 (local.get 1))))
+      (func $pair (export "pair") (type $pair)
+        (if (i32.eqz (local.get 0)) (then (return (i32.const 7) (i64.const 8))))
+        (return_call $pair (i32.sub (local.get 0) (i32.const 1))))
+      (func (export "other") (param i32) (result i32)
+        (loop (br_if 0 (local.tee 0 (i32.shr_u (local.get 0) (i32.const 1)))))
+        (return_call $two (i32.const 1) (i32.const 2)))
+      (func $two (param i32 i32) (result i32) (i32.add (local.get 0) (local.get 1))))"#;
+    for level in LEVELS {
+        let vm = Vm::new(text);
+        let other = vm.func("other");
+        let error = vm.try_compile(&[other], &[], level).expect_err("another type");
+        assert!(error.to_string().contains("tail call"), "{error}");
+        vm.compile(&[0, 1, 2, 3, 5], &[(other, 0)], level);
+        assert_eq!(vm.call1("even", &[10_000_000, 0]), Ok(25_000_000), "{level:?}");
+        assert_eq!(vm.call1("indirect", &[9, 0]), Ok(23), "{level:?}");
+        assert_eq!(vm.call1("indirect", &[9, 1]), Err(TrapCode::UndefinedElement), "{level:?}");
+        assert_eq!(vm.call("pair", &[10_000_000]), Ok(vec![7, 8]), "{level:?}");
+        let entry = vm.address(updraft_jit::Symbol::Osr { func: other, index: 0 });
+        let mut frame = [9; 8];
+        assert_eq!(vm.enter(entry, &mut frame, std::ptr::null_mut()), Ok(()));
+        assert_eq!(frame[0] as u32, 3, "an entry calls and returns, {level:?}");
+    }
+}

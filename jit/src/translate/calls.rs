@@ -3,35 +3,100 @@
 use std::mem::offset_of;
 
 use inkwell::IntPredicate;
-use inkwell::values::{BasicMetadataValueEnum, BasicValueEnum, IntValue, PointerValue};
+use inkwell::values::{
+    BasicMetadataValueEnum, BasicValueEnum, IntValue, LLVMTailCallKind, PointerValue,
+};
 use wasmparser::{FuncType, Operator};
 
-use super::Translator;
 use super::entry::Field;
+use super::{Shape, Translator};
 use crate::abi::{Builtin, Ref, TableDesc};
 use crate::error::Result;
 use crate::unit::Region;
 
+/// What follows a call.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Then {
+    GoOn,
+    /// The caller's frame is given up first.
+    Return,
+}
+
 impl<'c, 'e> Translator<'_, 'c, 'e> {
     pub(super) fn call(&mut self, operator: &Operator) -> Result<bool> {
         match *operator {
-            Operator::Call { function_index } => self.direct_call(function_index)?,
+            Operator::Call { function_index } => self.direct_call(function_index, Then::GoOn)?,
             Operator::CallIndirect { type_index, table_index } => {
-                self.indirect_call(type_index, table_index)?;
+                self.indirect_call(type_index, table_index, Then::GoOn)?;
+            }
+            Operator::ReturnCall { function_index } => {
+                self.direct_call(function_index, Then::Return)?;
+                self.return_results()?;
+            }
+            Operator::ReturnCallIndirect { type_index, table_index } => {
+                self.indirect_call(type_index, table_index, Then::Return)?;
+                self.return_results()?;
             }
             _ => return Ok(false),
         }
         Ok(true)
     }
 
-    fn direct_call(&mut self, func: u32) -> Result<()> {
+    /// After a call in tail position that LLVM did not make one.
+    fn return_results(&mut self) -> Result<()> {
+        if self.reachable {
+            self.branch(self.frames.len() as u32 - 1)?;
+            self.reachable = false;
+        }
+        Ok(())
+    }
+
+    fn direct_call(&mut self, func: u32, then: Then) -> Result<()> {
         let env = self.unit.env;
         let type_index = env.functions[func as usize];
         let ty = self.callee_type(type_index)?;
         let arguments = self.pop_many(ty.params().len())?;
         let code = self.code(self.i64(u64::from(func)))?;
+        if self.is_tail(ty, then)? {
+            return self.tail_call(ty, code, &arguments);
+        }
         let results = self.call_native(ty, code, &arguments)?;
         self.stack.extend(results);
+        Ok(())
+    }
+
+    /// Whether LLVM must make it a jump. An entry into a loop gives no frame up: its caller waits for the results, once.
+    fn is_tail(&self, ty: &FuncType, then: Then) -> Result<bool> {
+        if then == Then::GoOn || self.shape != Shape::Function {
+            return Ok(false);
+        }
+        if self.unit.native_type(ty, &[]) != self.function.get_type() {
+            // In the native convention the arguments on the stack are the caller's.
+            return Err(self.unsupported("a tail call of a function of another type"));
+        }
+        Ok(true)
+    }
+
+    fn tail_call(
+        &mut self,
+        ty: &FuncType,
+        code: PointerValue<'c>,
+        arguments: &[BasicValueEnum<'c>],
+    ) -> Result<()> {
+        self.locate();
+        let mut all: Vec<BasicMetadataValueEnum> = vec![self.context.into()];
+        all.extend(arguments.iter().map(|value| BasicMetadataValueEnum::from(*value)));
+        if ty.results().len() > 1 {
+            let out = self.function.get_last_param().expect("where its own results go");
+            all.push(out.into());
+        }
+        let call = self.b.build_indirect_call(self.function.get_type(), code, &all, "")?;
+        call.set_tail_call_kind(LLVMTailCallKind::LLVMTailCallKindMustTail);
+        match call.try_as_basic_value().basic() {
+            Some(value) => self.b.build_return(Some(&value))?,
+            None => self.b.build_return(None)?,
+        };
+        self.reachable = false;
         Ok(())
     }
 
@@ -75,7 +140,7 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
     }
 
     /// A function of this module and of the right type is called at once; everything else is the runtime's.
-    fn indirect_call(&mut self, type_index: u32, table_index: u32) -> Result<()> {
+    fn indirect_call(&mut self, type_index: u32, table_index: u32, then: Then) -> Result<()> {
         self.locate();
         let types = self.unit.types;
         let ty = self.callee_type(type_index)?;
@@ -106,9 +171,16 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
         self.b.position_at_end(fast);
         let func = self.b.build_right_shift(reference, self.i64(32), false, "")?;
         let code = self.code(func)?;
-        let fast_results = self.call_native(ty, code, &arguments)?;
+        let tail = self.is_tail(ty, then)?;
+        let fast_results = if tail {
+            self.tail_call(ty, code, &arguments)?;
+            Vec::new()
+        } else {
+            let results = self.call_native(ty, code, &arguments)?;
+            self.b.build_unconditional_branch(join)?;
+            results
+        };
         let fast_end = self.current_block();
-        self.b.build_unconditional_branch(join)?;
 
         self.b.position_at_end(slow);
         let slots = self.scratch(ty.params().len().max(ty.results().len()))?;
@@ -120,7 +192,11 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
         let slow_end = self.current_block();
         self.b.build_unconditional_branch(join)?;
 
-        self.b.position_at_end(join);
+        self.begin(join)?;
+        if tail {
+            self.stack.extend(slow_results);
+            return Ok(());
+        }
         for (fast, slow) in fast_results.into_iter().zip(slow_results) {
             let phi = self.b.build_phi(fast.get_type(), "")?;
             phi.add_incoming(&[(&fast, fast_end), (&slow, slow_end)]);

@@ -195,7 +195,7 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
     }
 
     /// Goes on in a block to which branches exist.
-    fn begin(&mut self, block: BasicBlock<'c>) -> Result<()> {
+    pub(super) fn begin(&mut self, block: BasicBlock<'c>) -> Result<()> {
         let last = self.function.get_last_basic_block().expect("there is a block");
         if last != block {
             block.move_after(last).map_err(|()| internal("a block cannot move"))?;
@@ -293,7 +293,7 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
         Ok(self.join(index, header).block)
     }
 
-    fn branch(&mut self, depth: u32) -> Result<()> {
+    pub(super) fn branch(&mut self, depth: u32) -> Result<()> {
         let target = self.edge(depth)?;
         self.b.build_unconditional_branch(target)?;
         Ok(())
