@@ -6,6 +6,7 @@ use wasmparser::{BlockType, BrTable, Operator, OperatorsReader, ValType};
 
 use super::budget::LoopWeight;
 use super::build::internal;
+use super::checked::Checked;
 use super::{Shape, Translator};
 use crate::abi::TrapCode;
 use crate::compile::Level;
@@ -49,13 +50,15 @@ pub(super) struct Frame<'c, 'e> {
     pub exit: Option<Join<'c>>,
     /// From where to translate a loop again that is around an entry's.
     pub start: Option<LoopStart<'e>>,
+    /// The other version of a loop whose plain one this is.
+    pub checked: Option<Checked<'c, 'e>>,
     /// Whether there is a branch to the loop's header.
     pub turns: bool,
 }
 
 impl<'c, 'e> Frame<'c, 'e> {
     pub(super) fn new(kind: FrameKind<'c>, signature: BlockSignature<'e>, height: usize) -> Self {
-        Frame { kind, signature, height, exit: None, start: None, turns: false }
+        Frame { kind, signature, height, exit: None, start: None, checked: None, turns: false }
     }
 
     fn branch_types(&self) -> &'e [ValType] {
@@ -173,7 +176,7 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
             self.stack.extend(params);
             self.begin(else_)?;
         }
-        if self.copy_loop()? {
+        if self.other_version()? || self.copy_loop()? {
             return Ok(());
         }
         if self.reachable && self.frames.last().is_some_and(|frame| frame.exit.is_some()) {
@@ -345,18 +348,6 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
         }
         self.frames.push(frame);
         self.flow_into_loop(ordinal, &params)
-    }
-
-    /// From the current block into the innermost loop, for its first turn.
-    pub(super) fn flow_into_loop(
-        &mut self,
-        ordinal: u32,
-        params: &[BasicValueEnum<'c>],
-    ) -> Result<()> {
-        let index = self.frames.len() - 1;
-        self.add_incoming(index, true, params);
-        self.b.build_unconditional_branch(self.join(index, true).block)?;
-        self.start_turn(ordinal)
     }
 
     /// The loop's header, where each turn begins.

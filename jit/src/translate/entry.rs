@@ -78,6 +78,7 @@ impl<'u, 'c, 'e> Translator<'u, 'c, 'e> {
             cold: Vec::new(),
             calls: false,
             entered: false,
+            plain: false,
             fields: std::collections::HashMap::new(),
             scratch: std::collections::HashMap::new(),
         };

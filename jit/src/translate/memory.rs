@@ -103,7 +103,7 @@ impl<'c> Translator<'_, 'c, '_> {
         let value = self.load(ty, place, Region::Memory)?;
         let load = instruction(value)?;
         load.set_alignment(1).map_err(internal)?;
-        load.set_volatile(self.unit.options.exact_traps).map_err(internal)?;
+        load.set_volatile(self.is_exact()).map_err(internal)?;
         self.push(value);
         Ok(())
     }
@@ -119,7 +119,7 @@ impl<'c> Translator<'_, 'c, '_> {
         let value = self.load(narrow, place, Region::Memory)?;
         let load = instruction(value)?;
         load.set_alignment(1).map_err(internal)?;
-        load.set_volatile(self.unit.options.exact_traps).map_err(internal)?;
+        load.set_volatile(self.is_exact()).map_err(internal)?;
         let value = value.into_int_value();
         let value = if signed {
             self.b.build_int_s_extend(value, ty, "")?
@@ -135,7 +135,7 @@ impl<'c> Translator<'_, 'c, '_> {
         let place = self.address(memarg, bytes)?;
         let store = self.store(value, place, Region::Memory)?;
         store.set_alignment(1).map_err(internal)?;
-        store.set_volatile(self.unit.options.exact_traps).map_err(internal)
+        store.set_volatile(self.is_exact()).map_err(internal)
     }
 
     fn narrow_store(&mut self, memarg: &MemArg, narrow: IntType<'c>) -> Result<()> {
@@ -144,7 +144,12 @@ impl<'c> Translator<'_, 'c, '_> {
         let place = self.address(memarg, narrow.get_bit_width() / 8)?;
         let store = self.store(value, place, Region::Memory)?;
         store.set_alignment(1).map_err(internal)?;
-        store.set_volatile(self.unit.options.exact_traps).map_err(internal)
+        store.set_volatile(self.is_exact()).map_err(internal)
+    }
+
+    /// Whether LLVM must be kept from dropping and moving accesses.
+    fn is_exact(&self) -> bool {
+        self.unit.options.exact_traps && !self.plain
     }
 
     // Addresses.
@@ -207,7 +212,7 @@ impl<'c> Translator<'_, 'c, '_> {
         Ok(self.displace_by(base, address)?)
     }
 
-    fn memory_length(&mut self, memory: u32) -> Result<IntValue<'c>> {
+    pub(super) fn memory_length(&mut self, memory: u32) -> Result<IntValue<'c>> {
         let length = self.field(Field::MemoryLength(memory))?;
         Ok(self.load_shared(self.unit.types.i64, length)?.into_int_value())
     }

@@ -8,8 +8,10 @@ mod atomic;
 mod budget;
 mod build;
 mod calls;
+mod checked;
 mod control;
 mod convert;
+mod counted;
 mod entry;
 mod memory;
 mod numeric;
@@ -78,6 +80,8 @@ struct Translator<'u, 'c, 'e> {
     reachable: bool,
     /// Blocks opened inside of unreachable code.
     skipped: u32,
+    /// In a loop whose accesses have been checked: they need not be volatile.
+    plain: bool,
     /// Whether the loop of an entry has been met.
     entered: bool,
     /// Ordinal of the next loop.

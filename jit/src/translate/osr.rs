@@ -11,12 +11,17 @@
 use inkwell::types::BasicTypeEnum;
 use inkwell::values::BasicValueEnum;
 
-use super::Translator;
 use super::control::FrameKind;
+use super::{Shape, Translator};
 use crate::error::Result;
 use crate::unit::Region;
 
 impl<'c> Translator<'_, 'c, '_> {
+    /// Whether this is code before an entry's loop, to which nothing leads.
+    pub(super) fn is_before_entry(&self) -> bool {
+        self.shape != Shape::Function && !self.entered
+    }
+
     /// Begins the entry at the innermost loop, whose parameters were popped.
     pub(super) fn enter_loop(
         &mut self,
