@@ -41,7 +41,8 @@ const SAVE_PREVIOUS: usize = 8;
 ///
 /// * `code`: a [`TrapCode`](updraft_jit::abi::TrapCode); 0 if the cause is recorded already (by the builtin that
 ///   announced it) and only the frames are missing.
-/// * `pc`: the faulting instruction, or the return address of the call to `Raise`.
+/// * `pc`: as a return address, behind the place: the return address of the call to `Raise`, or one byte behind the start of
+///   the faulting instruction.
 /// * `fp`: `rbp` at that point; each frame holds the caller's frame pointer at `fp` and the return address at `fp + 8`.
 /// * `segment_base_fp`: where the walk ends; this frame is `enter_native`'s own.
 ///
