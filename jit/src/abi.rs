@@ -282,6 +282,8 @@ builtins! {
     RaisePending "updraft_raise_pending" () -> Never;
     /// `(function index, loop index or `FUNCTION_ENTRY`) -> OSR entry or null`: quick code's budget is spent.
     /// If an entry comes back, the caller stores its frame to `slots`, calls the entry and returns the results.
+    /// At the entry of a function the result is ignored: better code is for the next call. An entry made at the quick level
+    /// begins with a check of its own, so whoever answers with one must have refilled the budget.
     Budget "updraft_budget" (I32, I32) -> Ptr;
     /// `(memory, pages) -> previous pages or -1`.
     MemoryGrow "updraft_memory_grow" (I32, I64) -> I64;

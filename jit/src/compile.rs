@@ -6,6 +6,7 @@ use std::time::Duration;
 use inkwell::context::Context;
 use inkwell::targets::FileType;
 
+use crate::diagnostics::in_context;
 use crate::emitted::{self, EmittedSymbol};
 use crate::env::ModuleEnv;
 use crate::error::{CompileError, Result};
@@ -154,10 +155,19 @@ impl Compiler {
     /// # Errors
     /// If a function uses what the compiler does not support; then nothing of the job is compiled.
     pub fn compile(&mut self, env: &ModuleEnv, bytes: &[u8], job: &Job) -> Result<Object> {
-        let context = Context::create();
+        in_context(|context| self.compile_in(context, env, bytes, job))
+    }
+
+    fn compile_in(
+        &self,
+        context: &Context,
+        env: &ModuleEnv,
+        bytes: &[u8],
+        job: &Job,
+    ) -> Result<Object> {
         let mut timings = Timings::default();
         let start = cpu_time();
-        let (unit, mut recipe) = self.translate_job(&context, env, bytes, job)?;
+        let (unit, mut recipe) = self.translate_job(context, env, bytes, job)?;
         timings.translate = cpu_time() - start;
 
         let start = cpu_time();
@@ -179,12 +189,13 @@ impl Compiler {
     /// # Errors
     /// If the code does not come out the same again.
     pub fn lines(&mut self, env: &ModuleEnv, bytes: &[u8], recipe: &Recipe) -> Result<Lines> {
-        let context = Context::create();
-        let unit = self.unit(&context, env, bytes, recipe.level, true);
-        translate_functions(&unit, &recipe.functions, &recipe.osr)?;
-        finish(&unit, &recipe.stubs, &recipe.invokers)?;
-        self.machines.optimise(&unit.module, recipe.level)?;
-        let object = self.emit(&unit, FileType::Object)?;
+        let object = in_context(|context| {
+            let unit = self.unit(context, env, bytes, recipe.level, true);
+            translate_functions(&unit, &recipe.functions, &recipe.osr)?;
+            finish(&unit, &recipe.stubs, &recipe.invokers)?;
+            self.machines.optimise(&unit.module, recipe.level)?;
+            self.emit(&unit, FileType::Object)
+        })?;
         if emitted::code_hash(&object)? != recipe.hash {
             return Err(CompileError::Differs);
         }
@@ -202,16 +213,17 @@ impl Compiler {
         job: &Job,
         what: Text,
     ) -> Result<String> {
-        let context = Context::create();
-        let (unit, _) = self.translate_job(&context, env, bytes, job)?;
-        if what != Text::Llvm {
-            self.machines.optimise(&unit.module, job.level)?;
-        }
-        if what != Text::Assembly {
-            return Ok(unit.module.print_to_string().to_string());
-        }
-        let text = self.emit(&unit, FileType::Assembly)?;
-        Ok(String::from_utf8_lossy(&text).into_owned())
+        in_context(|context| {
+            let (unit, _) = self.translate_job(context, env, bytes, job)?;
+            if what != Text::Llvm {
+                self.machines.optimise(&unit.module, job.level)?;
+            }
+            if what != Text::Assembly {
+                return Ok(unit.module.print_to_string().to_string());
+            }
+            let text = self.emit(&unit, FileType::Assembly)?;
+            Ok(String::from_utf8_lossy(&text).into_owned())
+        })
     }
 
     /// An empty unit.

@@ -1,5 +1,13 @@
 //! The compiler of Updraft: WebAssembly functions to machine code through LLVM ORC.
 //!
+//! One function's way: a `Job` names it; `translate` reads its operators and builds LLVM's representation, in a module
+//! that the job's functions share (`unit`); `entries` adds the stubs and invokers that its callers and callees need;
+//! `target` holds the passes and the target machine of each `Level`, which turn the module into an `Object`; a
+//! `CodeSpace` gives the object its place in memory, through ORC (`orc`), and says which `Symbol` is where. What calls
+//! the function before that goes through `Trampolines`. If it traps later, `Compiler::lines` tells the place.
+//!
+//! LLVM itself is loaded when it is first needed (`load`).
+//!
 //! Without the feature `llvm` this crate is only the contract between the tiers: [`mod@abi`] and [`mod@env`].
 #![deny(missing_docs)]
 
@@ -10,6 +18,8 @@ pub mod env;
 mod compile;
 #[cfg(feature = "llvm")]
 mod debug;
+#[cfg(feature = "llvm")]
+mod diagnostics;
 #[cfg(feature = "llvm")]
 mod emitted;
 #[cfg(feature = "llvm")]
