@@ -74,7 +74,7 @@ fn body_bytes(wasm: &[u8]) -> u64 {
     let bodies = wasmparser::Parser::new(0).parse_all(wasm).filter_map(|payload| match payload {
         Ok(wasmparser::Payload::CodeSectionEntry(body)) => {
             let range = body.range();
-            Some((range.end - range.start) as u64)
+            Some(range.end - range.start)
         }
         _ => None,
     });

@@ -23,6 +23,7 @@ const module = new WebAssembly.Module(require('node:fs').readFileSync(process.ar
 wasi.start(new WebAssembly.Instance(module, wasi.getImportObject()));";
 
 /// Processor time of a command that must succeed.
+#[expect(clippy::zombie_processes, reason = "wait4 waits for it, and tells its resource usage")]
 fn processor_time(command: &mut Command) -> Duration {
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("it starts");
     let pid = child.id() as libc::pid_t;

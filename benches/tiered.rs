@@ -14,7 +14,7 @@
 #[path = "support/kernels.rs"]
 mod kernels;
 
-use kernels::{KERNELS, Kernel};
+use kernels::{KERNELS, Kernel, Loaded};
 use serde_json::json;
 use std::time::Instant;
 use updraft::Strategy;
@@ -87,10 +87,16 @@ fn scaled(kernel: &Kernel, amount: i32, factor: f64) -> i32 {
     (scaled.round() as i32).max(1)
 }
 
+/// A kernel that full code has been made for.
+fn warm(kernel: &Kernel) -> Loaded {
+    let mut warm = kernel.load(Strategy::Full);
+    assert_eq!(warm.run(kernel.small), kernel.expected, "{}", kernel.name);
+    warm
+}
+
 /// The amount of work for which `full` takes this long.
 fn calibrate(kernel: &Kernel, wanted: f64) -> i32 {
-    let mut full = kernel.load(Strategy::Full);
-    full.run(kernel.small);
+    let mut full = warm(kernel);
     let mut amount = kernel.small;
     loop {
         let (time, _) = seconds(|| full.run(amount));
@@ -106,8 +112,7 @@ fn compare(kernel: &Kernel, options: &Options) -> Comparison {
     let amount = calibrate(kernel, options.seconds);
     let (mut full, mut tiered) = (Vec::new(), Vec::new());
     for _ in 0..options.runs {
-        let mut warm = kernel.load(Strategy::Full);
-        warm.run(kernel.small);
+        let mut warm = warm(kernel);
         let (time, expected) = seconds(|| warm.run(amount));
         full.push(time);
         let mut cold = kernel.load(Strategy::Tiered);
