@@ -1,6 +1,5 @@
 //! The code of a module: one place that all instances, on all threads, take it from.
 
-use super::queue::Request;
 use super::tuning;
 use crate::engine::Engine;
 use crate::interp::InterpCode;
@@ -260,14 +259,5 @@ pub(crate) fn threshold(tier: Tier, body: usize) -> u64 {
         Tier::Quick => bytes * tuning::QUICK_HEAT_PER_BYTE,
         Tier::Full if body > tuning::LARGEST_FULL_BODY => u64::MAX,
         Tier::Full => bytes * tuning::FULL_HEAT_PER_BYTE,
-    }
-}
-
-impl Request {
-    /// Marks what was asked for as impossible, so that nobody asks again.
-    pub fn set_failed(&self, code: &CodeStore) {
-        for func in self.functions.iter().chain(self.osr.iter().map(|(func, _)| func)) {
-            code.functions[*func as usize].set_failed();
-        }
     }
 }

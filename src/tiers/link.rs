@@ -5,7 +5,7 @@ use super::code::{CodeRange, CodeStore};
 use super::queue::Request;
 use crate::vm::builtins;
 use updraft_jit::env::ModuleEnv;
-use updraft_jit::{CodeSpace, Compiler, Job, Level, Symbol, Trampolines};
+use updraft_jit::{CodeSpace, CompileError, Compiler, Job, Level, Symbol, Trampolines};
 
 /// Where the machine code of a module lives.
 pub(crate) struct Machine {
@@ -27,11 +27,18 @@ impl Machine {
     }
 }
 
+/// Why nothing was compiled.
+pub(crate) enum Failure {
+    /// This function cannot be; the others of the request could.
+    Function(u32, String),
+    Request(String),
+}
+
 /// Compiles, links and publishes what was asked for.
-pub(crate) fn compile(compiler: &mut Compiler, request: &Request) -> Result<(), String> {
+pub(crate) fn compile(compiler: &mut Compiler, request: &Request) -> Result<(), Failure> {
     let module = &request.module;
     let code = &module.code;
-    let machine = code.machine(&module.env)?;
+    let machine = code.machine(&module.env).map_err(Failure::Request)?;
     let job = Job {
         functions: &request.functions,
         level: if request.tier == Tier::Full { Level::Full } else { Level::Quick },
@@ -40,8 +47,11 @@ pub(crate) fn compile(compiler: &mut Compiler, request: &Request) -> Result<(), 
         invoker_known: &|ty| code.has_invoker(ty),
     };
     let start = std::time::Instant::now();
-    let object = compiler.compile(&module.env, &module.bytes, &job).map_err(|e| e.to_string())?;
-    let linked = machine.space.link(&object).map_err(|e| e.to_string())?;
+    let object = compiler.compile(&module.env, &module.bytes, &job).map_err(|e| match e {
+        CompileError::Unsupported { func, .. } => Failure::Function(func, e.to_string()),
+        e => Failure::Request(e.to_string()),
+    })?;
+    let linked = machine.space.link(&object).map_err(|e| Failure::Request(e.to_string()))?;
     let time = start.elapsed();
 
     // Whatever code may call must be there before the code itself: stubs and invokers first.

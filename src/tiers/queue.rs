@@ -35,6 +35,25 @@ impl Request {
         }
     }
 
+    /// Whether there is nothing to compile.
+    pub fn is_empty(&self) -> bool {
+        self.functions.is_empty() && self.osr.is_empty()
+    }
+
+    /// Takes out a function that cannot be compiled, and marks it, so that nobody asks for it again.
+    pub fn drop_function(&mut self, func: u32) {
+        self.module.code.functions[func as usize].set_failed();
+        self.functions.retain(|f| *f != func);
+        self.osr.retain(|(f, _)| *f != func);
+    }
+
+    /// Marks all that was asked for as impossible.
+    pub fn set_failed(&self) {
+        for func in self.functions.iter().chain(self.osr.iter().map(|(func, _)| func)) {
+            self.module.code.functions[*func as usize].set_failed();
+        }
+    }
+
     /// Waited for first, then quick before full, then the hottest, then the oldest.
     fn key(&self) -> (bool, bool, u64, std::cmp::Reverse<u64>) {
         let quick = self.tier == Tier::Quick;

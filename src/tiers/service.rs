@@ -75,7 +75,7 @@ impl Drop for CompileService {
 
 /// Answers a request with nothing.
 fn fail(request: Request) {
-    request.set_failed(&request.module.code);
+    request.set_failed();
     if let Some(waiter) = request.waiter {
         waiter.finish();
     }
@@ -83,10 +83,15 @@ fn fail(request: Request) {
 
 #[cfg(feature = "llvm")]
 fn work(shared: &Shared) {
-    use super::link;
+    use super::link::{self, Failure};
     use updraft_jit::{Compiler, Options};
 
-    let options = Options { exact_traps: shared.exact_traps, ..Options::default() };
+    let options = Options {
+        exact_traps: shared.exact_traps,
+        // Functions with tail calls stay interpreted, so that chains across tiers take no native stack.
+        tail_calls: false,
+        ..Options::default()
+    };
     let compiler = updraft_jit::load().map_err(|e| e.to_string()).and_then(|info| {
         tracing::debug!(?info, "LLVM is loaded");
         Compiler::new(options).map_err(|e| e.to_string())
@@ -103,11 +108,21 @@ fn work(shared: &Shared) {
             return;
         }
     };
-    while let Some(request) = shared.queue.pop() {
-        if let Err(error) = link::compile(&mut compiler, &request) {
-            // Nothing is lost but speed.
-            tracing::info!(functions = ?request.functions, error, "not compiled; lower tiers go on");
-            request.set_failed(&request.module.code);
+    while let Some(mut request) = shared.queue.pop() {
+        // Nothing is lost by a failure but speed: lower tiers go on.
+        while !request.is_empty() {
+            match link::compile(&mut compiler, &request) {
+                Ok(()) => break,
+                Err(Failure::Function(func, error)) => {
+                    tracing::info!(func, error, "not compiled");
+                    request.drop_function(func);
+                }
+                Err(Failure::Request(error)) => {
+                    tracing::warn!(functions = ?request.functions, error, "not compiled");
+                    request.set_failed();
+                    break;
+                }
+            }
         }
         if let Some(waiter) = &request.waiter {
             waiter.finish();

@@ -67,7 +67,13 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
 
     /// Whether LLVM must make it a jump. An entry into a loop gives no frame up: its caller waits for the results, once.
     fn is_tail(&self, ty: &FuncType, then: Then) -> Result<bool> {
-        if then == Then::GoOn || self.shape != Shape::Function {
+        if then == Then::GoOn {
+            return Ok(false);
+        }
+        if !self.unit.options.tail_calls {
+            return Err(self.unsupported("a tail call"));
+        }
+        if self.shape != Shape::Function {
             return Ok(false);
         }
         if self.unit.native_type(ty, &[]) != self.function.get_type() {
