@@ -35,18 +35,32 @@ pub enum ModuleError {
     },
 }
 
+/// How wasmparser words that a proposal is switched off: its errors have no kinds. `unsupported_proposals` in
+/// tests/bad_input.rs holds modules for most.
+const SWITCHED_OFF: [&str; 10] = [
+    "not enabled",
+    "not supported",
+    "must be enabled",
+    "to be enabled",
+    "switching is disabled",
+    "feature required",
+    "function references required",
+    "descriptors required",
+    "require the ",
+    "which requires gc",
+];
+
 impl From<wasmparser::Error> for ModuleError {
     fn from(e: wasmparser::Error) -> Self {
         let (message, offset) = (e.message().to_owned(), e.offset());
-        match message.strip_suffix("support is not enabled") {
-            Some(proposal) => ModuleError::Unsupported {
-                what: format!("the {} proposal", proposal.trim()),
-                offset,
-            },
-            None if message.contains("not enabled") || message.contains("not supported") => {
-                ModuleError::Unsupported { what: message, offset }
+        let what = match message.strip_suffix("support is not enabled") {
+            Some(proposal) => format!("the {} proposal", proposal.trim()),
+            None if message == "multiple memories" => {
+                format!("{message} (the multi-memory proposal)")
             }
-            None => ModuleError::Invalid { message, offset },
-        }
+            None if SWITCHED_OFF.iter().any(|sign| message.contains(sign)) => message,
+            None => return ModuleError::Invalid { message, offset },
+        };
+        ModuleError::Unsupported { what, offset }
     }
 }
