@@ -1,0 +1,116 @@
+//! A host runs programs with threads for as long as it lives: nothing of them may stay behind.
+//!
+//! A test binary of its own, with one test: it counts the threads, the maps and the memory of the whole process.
+
+mod common;
+
+use common::{GUARD, strategies};
+use std::time::Instant;
+use updraft::{
+    Config, Engine, Error, Linker, Module, Process, ProcessConfig, TrapCode, WasiCtxBuilder,
+};
+
+/// Programs before the first count: allocators and caches have filled by then.
+const SETTLED: usize = 200;
+const PROGRAMS: usize = 1000;
+/// Bytes of growth per program that would be a leak. A stack, a store or a context alone has more.
+const LEAK: usize = 16 << 10;
+
+/// The test's own thread, that of the harness, and a compile thread.
+const THREADS: usize = 3;
+
+/// What the process holds, as /proc tells.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    maps: usize,
+    resident: usize,
+    address_space: usize,
+    files: usize,
+}
+
+/// Counts once all threads of programs are gone: a thread that has left its program still has to leave the process.
+fn held() -> Held {
+    let count = |dir: &str| std::fs::read_dir(dir).unwrap().count();
+    let start = Instant::now();
+    while count("/proc/self/task") > THREADS {
+        assert!(start.elapsed() < GUARD, "{} threads stay", count("/proc/self/task"));
+        std::thread::yield_now();
+    }
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let bytes = |field: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+        line.trim_end_matches("kB").trim().parse::<usize>().unwrap() << 10
+    };
+    Held {
+        maps: std::fs::read_to_string("/proc/self/maps").unwrap().lines().count(),
+        resident: bytes("VmRSS:"),
+        address_space: bytes("VmSize:"),
+        files: count("/proc/self/fd"),
+    }
+}
+
+/// Two children; the program ends by a trap of one, by an exit of one, or by a return of main, as its argument says, while the others wait.
+const PROGRAM: &str = r#"(module
+  (import "host" "how" (func $how (result i32)))
+  (import "wasi" "thread-spawn" (func $spawn (param i32) (result i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $proc_exit (param i32)))
+  (import "env" "memory" (memory 3 100 shared))
+  (func $wait (drop (memory.atomic.wait32 (i32.const 0) (i32.const 0) (i64.const -1))))
+  (func $work (local $i i32)
+    (loop $again
+      (i32.store (local.get $i) (local.get $i))
+      (local.set $i (i32.add (local.get $i) (i32.const 4)))
+      (br_if $again (i32.lt_u (local.get $i) (i32.const 100000)))))
+  (func (export "wasi_thread_start") (param $id i32) (param $how i32)
+    (call $work)
+    (if (i32.eq (local.get $how) (i32.const 1)) (then unreachable))
+    (if (i32.eq (local.get $how) (i32.const 2)) (then (call $proc_exit (i32.const 5))))
+    (call $wait))
+  (func (export "_start")
+    (drop (call $spawn (i32.const 0)))
+    (drop (call $spawn (call $how)))
+    (call $work)
+    (if (call $how) (then (call $wait)))))"#;
+
+fn run(module: &Module, engine: &Engine, how: i32) {
+    let mut linker = Linker::new(engine);
+    linker.func("host", "how", move |_, ()| Ok(how));
+    updraft::add_wasi(&mut linker, WasiCtxBuilder::new().build().unwrap());
+    let process = Process::new(&linker, module, &ProcessConfig::default()).unwrap();
+    match (how, process.run()) {
+        (0, Ok(0)) | (2, Ok(5)) => {}
+        (1, Err(Error::Trap(trap))) if trap.code == TrapCode::Unreachable && trap.thread != 0 => {}
+        (how, other) => panic!("program {how} ended with {other:?}"),
+    }
+}
+
+#[test]
+fn a_thousand_programs_leave_nothing_behind() {
+    for strategy in strategies() {
+        let engine = Engine::new(Config {
+            strategy: strategy.parse().unwrap(),
+            compile_threads: Some(1),
+            ..Config::default()
+        });
+        // The module is shared by the programs, as a server would have it; every tenth has a module of its own.
+        let shared = Module::new(&engine, PROGRAM).unwrap();
+        let mut settled = None;
+        for number in 0..PROGRAMS {
+            if number == SETTLED {
+                settled = Some(held());
+            }
+            let own = number % 10 == 0;
+            let module = if own { Module::new(&engine, PROGRAM).unwrap() } else { shared.clone() };
+            run(&module, &engine, (number % 3) as i32);
+        }
+        let (before, after) = (settled.unwrap(), held());
+        let programs = PROGRAMS - SETTLED;
+        let told =
+            format!("{strategy}: {before:?} after {SETTLED} programs, {after:?} after {PROGRAMS}");
+        println!("{told}");
+        assert!(after.files <= before.files, "{told}");
+        assert!(after.maps < before.maps + programs / 20, "{told}");
+        assert!(after.address_space < before.address_space + (8 << 30), "{told}");
+        assert!(after.resident < before.resident + programs * LEAK, "{told}");
+    }
+}
