@@ -58,8 +58,13 @@ impl Args {
     }
 }
 
+/// Bits of a position, as far as labels keep them.
+const POSITION_BITS: u32 = 26;
+/// The longest code of a function.
+const MAX_CODE: u32 = (1 << POSITION_BITS) - 1;
+
 /// A position in the code of a function, in bytes.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
 pub(crate) struct Position(pub(crate) u32);
 
 impl Position {
@@ -104,12 +109,15 @@ pub(crate) struct Mark {
 pub(crate) struct Encoder {
     code: Vec<u8>,
     marks: Option<Vec<Mark>>,
+    /// Where the last label was placed.
+    last_label: Position,
 }
 
 impl Encoder {
     /// Starts again. With `record`, keeps where each instruction came from.
     pub(crate) fn clear(&mut self, record: bool) {
         self.code.clear();
+        self.last_label = Position(0);
         self.marks = record.then(Vec::new);
     }
 
@@ -137,13 +145,24 @@ impl Encoder {
         position
     }
 
-    /// Makes the four bytes at `field` refer to the label.
-    pub(crate) fn refer(&mut self, field: Position, label: &mut Label) {
+    /// Makes the operand at byte `at` of the operands of the instruction refer to the label.
+    pub(crate) fn refer(&mut self, instruction: Position, at: usize, label: &mut Label) {
+        self.refer_from(instruction.operand(at), OPCODE_SIZE + at, label);
+    }
+
+    /// Makes an entry of a branch table refer to the label.
+    pub(crate) fn refer_entry(&mut self, field: Position, label: &mut Label) {
+        self.refer_from(field, 0, label);
+    }
+
+    /// Makes the four bytes at `field` the distance of the label from the place `back` bytes before.
+    fn refer_from(&mut self, field: Position, back: usize, label: &mut Label) {
         match label {
-            Label::Bound(target) => self.set_distance(field, *target),
+            Label::Bound(target) => self.set_distance(field, back, *target),
             Label::Open(last) => {
-                let previous = last.map_or(u32::MAX, |last| last.0);
-                self.set(field, previous);
+                // Until the label is bound: how far back, and the branch to it before this one.
+                let previous = last.map_or(0, |last| last.0);
+                self.set(field, (back as u32) << POSITION_BITS | previous & MAX_CODE);
                 *last = Some(field);
             }
         }
@@ -154,11 +173,14 @@ impl Encoder {
         let here = self.position();
         let Label::Open(mut last) = *label else { unreachable!("a label is bound once") };
         while let Some(field) = last {
-            let previous = self.get(field);
-            last = (previous != u32::MAX).then_some(Position(previous));
-            self.set_distance(field, here);
+            let list = self.get(field);
+            let previous = Position(list & MAX_CODE);
+            // Positions grow from branch to branch, but in code that is too long to be kept.
+            last = (previous.0 != 0 && previous < field).then_some(previous);
+            self.set_distance(field, (list >> POSITION_BITS) as usize, here);
         }
         *label = Label::Bound(here);
+        self.last_label = here;
     }
 
     /// Appends a raw word: a record beside the instructions, or an entry of a branch table.
@@ -191,8 +213,25 @@ impl Encoder {
         u32::from_ne_bytes(self.code[at..at + 4].try_into().expect("four bytes"))
     }
 
-    fn set_distance(&mut self, field: Position, target: Position) {
-        self.set(field, target.0.wrapping_sub(field.0));
+    fn set_distance(&mut self, field: Position, back: usize, target: Position) {
+        self.set(field, (target.0 + back as u32).wrapping_sub(field.0));
+    }
+
+    /// Takes back the instruction at `position`, the last one, unless a branch goes behind it.
+    pub(crate) fn take_back(&mut self, position: Position) -> bool {
+        if self.last_label == self.position() {
+            return false;
+        }
+        self.code.truncate(position.0 as usize);
+        if let Some(marks) = &mut self.marks {
+            marks.pop();
+        }
+        true
+    }
+
+    /// Whether the code has become longer than positions can tell.
+    pub(crate) fn is_too_long(&self) -> bool {
+        self.code.len() > MAX_CODE as usize
     }
 
     /// The code.

@@ -6,7 +6,7 @@
 use super::code::{InterpCode, find};
 use super::dispatch::{Ctx, Fp, Ip, done, handler};
 use super::encode::Mark;
-use super::handlers::Link;
+use super::handlers::{Entry, Link};
 use super::outside::hooks;
 use std::collections::HashMap;
 use updraft_jit::abi::TrapCode;
@@ -82,10 +82,10 @@ handler! {
     }
 
     /// The value stack has no room for the frame of the function that the instruction enters.
-    fn overflow[](r) {
+    fn overflow[const MANY: bool](r) {
         hooks::trap(r.ctx.0, TrapCode::StackOverflow);
         let source: Source<'_> = hooks::source(r.ctx.0);
-        let func = r.operands().u32();
+        let func = Entry::read::<MANY>(&mut r.operands()).func;
         hooks::add_frame(r.ctx.0, func, source.env.body(func).start as u32);
         add_frames(r.ctx, Ip(r.int as *const u8), Fp(r.length.0 as *mut u64), At::Before);
         done(1)

@@ -191,15 +191,27 @@ impl Operands {
         unsafe { self.take() }
     }
 
-    /// The next operand, a distance from itself.
+    /// The next operand, a distance from the instruction's start.
     #[inline(always)]
     pub(crate) unsafe fn target(&mut self) -> Ip {
-        let from = self.at;
         // SAFETY: see `take`; the target is in the same function.
         unsafe {
             let distance: i32 = self.take();
-            Ip(from.offset(distance as isize))
+            Ip(self.start.offset(distance as isize))
         }
+    }
+
+    /// Passes over a back-edge's site.
+    #[inline(always)]
+    pub(crate) unsafe fn skip_site(&mut self) {
+        // SAFETY: see `take`.
+        unsafe { self.at = self.at.add(size_of::<i32>()) }
+    }
+
+    /// Goes on at an operand whose place is known.
+    #[inline(always)]
+    pub(crate) fn seek(self, at: *const u8) -> Operands {
+        Operands { at, ..self }
     }
 
     /// Where the next operand lies.

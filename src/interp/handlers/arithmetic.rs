@@ -1,6 +1,6 @@
 //! Arithmetic, copies and choices.
 
-use super::{Binary, Dest, Source, Unary, Value, trap};
+use super::{Binary, Dest, Product, Source, Unary, Value, trap};
 use crate::interp::dispatch::{handler, next};
 
 handler! {
@@ -31,6 +31,34 @@ handler! {
             }
             Err(code) => trap(r, code),
         }
+    }
+
+    /// `a outer (b inner by)`: a, b, by.
+    fn shifted[O: Binary, N: Binary<In = O::In, Out = O::In>, X: Source, Y: Source, D: Dest](r) {
+        let mut at = r.operands();
+        let a = X::get::<O::In>(&r, &mut at);
+        let b = Y::get::<O::In>(&r, &mut at);
+        let by = O::In::small(at.u16());
+        let to = D::slot(&mut at);
+        let value = N::apply(b, by).and_then(|b| O::apply(a, b));
+        match value {
+            Ok(value) => {
+                D::put(&mut r, to, value);
+                next(r.at(at.end()))
+            }
+            Err(code) => trap(r, code),
+        }
+    }
+
+    /// What is made of `a * b` and `c`.
+    fn product[O: Product, X: Source, Y: Source, Z: Source, D: Dest](r) {
+        let mut at = r.operands();
+        let a = X::get::<O::In>(&r, &mut at);
+        let b = Y::get::<O::In>(&r, &mut at);
+        let c = Z::get::<O::In>(&r, &mut at);
+        let to = D::slot(&mut at);
+        D::put(&mut r, to, O::apply(a, b, c));
+        next(r.at(at.end()))
     }
 
     /// A copy that sets the accumulator.

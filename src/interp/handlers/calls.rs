@@ -8,7 +8,7 @@
 
 use super::{Source, Value, calls_out, fail};
 use crate::interp::dispatch::{
-    Ctx, Fp, Handler, Ip, MemoryLength, Out, Regs, Slot, done, handler, next, slow_path,
+    Ctx, Fp, Handler, Ip, MemoryLength, Operands, Out, Regs, Slot, done, handler, next, slow_path,
 };
 use crate::interp::outside::{builtins, hooks};
 use crate::interp::unwind;
@@ -118,32 +118,59 @@ unsafe fn move_down(fp: Fp, from: Slot, count: u16) {
     }
 }
 
+/// The operands of an instruction that enters a body.
+#[derive(Clone, Copy)]
+pub(crate) struct Entry {
+    /// Slots of the frame.
+    pub(crate) frame: u32,
+    /// Static weight.
+    weight: u16,
+    /// The link.
+    link: Slot,
+    /// First local to clear.
+    first: Slot,
+    /// Blocks to clear.
+    blocks: u16,
+    /// The function.
+    pub(crate) func: u32,
+}
+
+impl Entry {
+    /// Reads them.
+    #[inline(always)]
+    pub(crate) unsafe fn read<const MANY: bool>(at: &mut Operands) -> Entry {
+        // SAFETY: the contract.
+        unsafe {
+            Entry {
+                frame: at.u32(),
+                weight: at.u16(),
+                link: at.slot(),
+                first: at.slot(),
+                blocks: if MANY { at.u16() } else { 0 },
+                func: at.u32(),
+            }
+        }
+    }
+}
+
 /// The part of `Enter` that does not depend on the number of locals.
 #[inline(always)]
-unsafe fn enter_with(mut r: Regs, clear: impl FnOnce(Fp, Slot, u16), many: bool) -> Out {
+unsafe fn enter_with<const MANY: bool>(mut r: Regs, clear: impl FnOnce(Fp, Slot, u16)) -> Out {
     // SAFETY: the contract; the frame is compared with the end of the stack before anything is written to it.
     unsafe {
         let mut at = r.operands();
-        let (func, frame) = (at.u32(), at.u32());
-        let weight = at.u16();
-        let (link, first) = (at.slot(), at.slot());
-        let blocks = if many { at.u16() } else { 0 };
-        let caller = Link::passed(&r);
+        let Entry { frame, weight, link, first, blocks, .. } = Entry::read::<MANY>(&mut at);
         if r.fp.0.wrapping_add(frame as usize) > (*(*r.ctx.0).thread).value_limit {
-            static OVERFLOW: Handler = unwind::overflow;
-            return slow_path(&OVERFLOW, r);
+            return slow_path(const { &(unwind::overflow::<MANY> as Handler) }, r);
         }
         clear(r.fp, first, blocks);
-        caller.write(r.fp, link);
+        Link::passed(&r).write(r.fp, link);
+        r.reload();
         let budget = (*r.ctx.0).budget.get();
         *budget -= i64::from(weight);
         if *budget < 0 {
-            static SPENT: Handler = super::entry_budget;
-            r.int = u64::from(func);
-            r.length = MemoryLength(frame as usize as *const AtomicU64);
-            return slow_path(&SPENT, r.at(at.end()));
+            return slow_path(const { &(super::entry_budget::<MANY> as Handler) }, r);
         }
-        r.reload();
         next(r.at(at.end()))
     }
 }
@@ -152,23 +179,23 @@ unsafe fn enter_with(mut r: Regs, clear: impl FnOnce(Fp, Slot, u16), many: bool)
 pub(crate) const BLOCK: usize = 4;
 
 handler! {
-    /// Enters a body with up to `4 * B` locals to clear: function, slots of the frame, weight, link, first local. Clears
-    /// whole blocks: what lies behind the locals is written later.
+    /// Enters a body with up to `4 * B` locals to clear. Clears whole blocks: what lies behind the locals is the link, which is
+    /// written again, and operands.
     fn enter[const B: usize](r) {
-        enter_with(r, |fp, first, _| {
+        enter_with::<false>(r, |fp, first, _| {
             fp.at(first).write_bytes(0, BLOCK * B);
-        }, false)
+        })
     }
 
-    /// Enters a body with many locals to clear; the last operand is the number of blocks.
+    /// Enters a body with many locals to clear.
     fn enter_many[](r) {
-        enter_with(r, |fp, first, blocks| {
+        enter_with::<true>(r, |fp, first, blocks| {
             for i in 0..usize::from(blocks) {
                 // The empty assembly keeps it a loop: a call of `memset` would cost spills.
                 fp.at(first).add(i * BLOCK).cast::<[u64; BLOCK]>().write([0; BLOCK]);
                 std::arch::asm!("", options(nostack, preserves_flags));
             }
-        }, true)
+        })
     }
 
     /// The first call of a function: function, slots of its arguments and results.

@@ -1,6 +1,6 @@
 //! Branches and the budget.
 
-use super::{Binary, Link, Source, Value, calls_out, fail, fail_in_caller, leave, trap};
+use super::{Binary, Entry, Link, Source, Value, calls_out, fail, fail_in_caller, leave, trap};
 use crate::interp::code::Site;
 use crate::interp::dispatch::{Handler, Ip, Operands, Out, Regs, done, handler, next, slow_path};
 use crate::interp::outside::{Budget, hooks};
@@ -33,8 +33,9 @@ impl Direction for Back {
     unsafe fn branch(mut r: Regs, mut at: Operands, taken: bool) -> Out {
         // SAFETY: the contract.
         unsafe {
+            let operands = at;
             let target = at.target();
-            let site = at.target();
+            at.skip_site();
             let weight = at.u16();
             if !taken {
                 return next(r.at(at.end()));
@@ -43,8 +44,8 @@ impl Direction for Back {
             *budget -= i64::from(weight);
             if *budget < 0 {
                 static SPENT: Handler = loop_budget;
-                r.int = site.0 as u64;
-                return slow_path(&SPENT, r.at(target));
+                r.int = operands.position() as u64;
+                return slow_path(&SPENT, r);
             }
             next(r.at(target))
         }
@@ -59,6 +60,19 @@ handler! {
         let b = R::get::<O::In>(&r, &mut at);
         let Ok(value) = O::apply(a, b) else { return done(1) };
         W::branch(r, at, (value != 0) == N)
+    }
+
+    /// Adds to a slot, and branches back if the sum compares so with a limit: slot, addend, limit.
+    fn step[O: Binary<In = u32, Out = u32>, X: Source, L: Source](r) {
+        let mut at = r.operands();
+        let slot = at.slot();
+        let sum = u32::load(&r, slot).wrapping_add(X::get::<u32>(&r, &mut at));
+        // The limit is read after the sum is written: it may be the same slot.
+        sum.store(&r, slot);
+        sum.set_acc(&mut r);
+        let limit = L::get::<u32>(&r, &mut at);
+        let Ok(value) = O::apply(sum, limit) else { return done(1) };
+        Back::branch(r, at, value != 0)
     }
 
     /// A branch on a value whose being other than zero is `N`.
@@ -89,10 +103,12 @@ handler! {
         trap(r, TrapCode::Unreachable)
     }
 
-    /// The budget is spent at a back-edge. The accumulator holds the site; the instruction is the loop's header, so that
-    /// every live value is in its slot.
+    /// The budget is spent at a back-edge; the accumulator holds the place of its target. At the loop's header every live
+    /// value is in its slot.
     fn loop_budget[](r) {
-        let site = (r.int as *const Site).read_unaligned();
+        let mut at = r.operands().seek(r.int as *const u8);
+        r.ip = at.target();
+        let site = at.target().0.cast::<Site>().read_unaligned();
         calls_out(&r, site.frame);
         match hooks::budget(r.ctx.0, site.func, site.ordinal) {
             Budget::Continue => next(r),
@@ -109,14 +125,14 @@ handler! {
         }
     }
 
-    /// The budget is spent at the entry of a function; the accumulator holds its index, the instruction is the first of
-    /// the body. `length` holds the frame's slots.
-    fn entry_budget[](r) {
-        let func = r.int as u32;
-        calls_out(&r, r.length.0 as u32);
+    /// The budget is spent at the entry of a function. The instruction is still the one that enters.
+    fn entry_budget[const MANY: bool](r) {
+        let mut at = r.operands();
+        let entry = Entry::read::<MANY>(&mut at);
+        calls_out(&r, entry.frame);
         r.reload();
-        match hooks::budget(r.ctx.0, func, FUNCTION_ENTRY) {
-            Budget::Continue | Budget::Osr(_) => next(r),
+        match hooks::budget(r.ctx.0, entry.func, FUNCTION_ENTRY) {
+            Budget::Continue | Budget::Osr(_) => next(r.at(at.end())),
             Budget::Stop => fail(r),
         }
     }

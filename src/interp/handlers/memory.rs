@@ -3,7 +3,7 @@
 //! Each access compares its end with the memory's length as it is now: memory may grow on another thread at any moment, and
 //! a length read earlier would make false traps. Guest bytes are only ever touched through raw pointers.
 
-use super::{Dest, Slot, Source, Value, trap};
+use super::{Binary, Dest, Slot, Source, Value, trap};
 use crate::interp::dispatch::{MemoryLength, Operands, Regs, handler, next};
 use std::sync::atomic::AtomicU64;
 use updraft_jit::abi::{GLOBAL_SIZE, GLOBALS_OFFSET, TrapCode};
@@ -76,6 +76,14 @@ addresses! {
         let (a, b) = (at.slot(), at.u32());
         u32::load(r, a).wrapping_add(b)
     };
+    AddressSX = |r, at| {
+        let (a, b, by) = (at.slot(), at.slot(), at.u16());
+        u32::load(r, a).wrapping_shl(u32::from(by)).wrapping_add(u32::load(r, b))
+    };
+    AddressAX = |r, at| {
+        let (b, by) = (at.slot(), at.u16());
+        u32::acc(r).wrapping_shl(u32::from(by)).wrapping_add(u32::load(r, b))
+    };
     AddressAI = |r, at| u32::acc(r).wrapping_add(at.u32());
     AddressI = |_r, at| at.u32();
 }
@@ -88,7 +96,12 @@ pub(crate) unsafe fn bounded(
     offset: u32,
     size: usize,
 ) -> Option<*mut u8> {
-    let start = u64::from(address) + u64::from(offset);
+    let mut start = u64::from(address) + u64::from(offset);
+    // Keeps the compiler from adding twice, for the check and for the access: handlers are short of registers.
+    // SAFETY: does nothing.
+    unsafe {
+        std::arch::asm!("/* {0} */", inout(reg) start, options(pure, nomem, nostack, preserves_flags));
+    }
     // SAFETY: the contract; the range is in bounds where it is offered.
     unsafe {
         if start + size as u64 > length.get() { None } else { Some(base.add(start as usize)) }
@@ -191,15 +204,34 @@ handler! {
         }
     }
 
+    /// `a op load`: address, offset, a.
+    fn load_binary[O: Binary, L: LoadOp<Out = O::In>, X: Source, P: Address, D: Dest](r) {
+        let mut at = r.operands();
+        let address = P::get(&r, &mut at);
+        let offset = at.u32();
+        let Some(from) = bounded((r.memory.0, r.length), address, offset, L::SIZE) else {
+            return trap(r, TrapCode::MemoryOutOfBounds);
+        };
+        let a = X::get::<O::In>(&r, &mut at);
+        let to = D::slot(&mut at);
+        match O::apply(a, L::load(from)) {
+            Ok(value) => {
+                D::put(&mut r, to, value);
+                next(r.at(at.end()))
+            }
+            Err(code) => trap(r, code),
+        }
+    }
+
     /// A store.
     fn store[O: StoreOp, P: Address, M: Memory, V: Source](r) {
         let mut at = r.operands();
         let memory = M::get(&r, &mut at);
         let address = P::get(&r, &mut at);
         let offset = at.u32();
-        let value = V::get::<O::In>(&r, &mut at);
         match bounded(memory, address, offset, O::SIZE) {
             Some(to) => {
+                let value = V::get::<O::In>(&r, &mut at);
                 O::store(to, value);
                 next(r.at(at.end()))
             }

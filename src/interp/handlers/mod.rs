@@ -39,6 +39,8 @@ pub(crate) trait Value: Copy {
     unsafe fn store(self, r: &Regs, slot: Slot);
     /// From the instruction.
     unsafe fn imm(at: &mut Operands) -> Self;
+    /// A small number.
+    fn small(value: u16) -> Self;
 }
 
 impl Value for u32 {
@@ -64,6 +66,10 @@ impl Value for u32 {
     unsafe fn imm(at: &mut Operands) -> Self {
         // SAFETY: the contract.
         unsafe { at.u32() }
+    }
+    #[inline(always)]
+    fn small(value: u16) -> Self {
+        u32::from(value)
     }
 }
 
@@ -91,6 +97,10 @@ impl Value for u64 {
         // SAFETY: the contract.
         i64::from(unsafe { at.u32() } as i32) as u64
     }
+    #[inline(always)]
+    fn small(value: u16) -> Self {
+        u64::from(value)
+    }
 }
 
 impl Value for f32 {
@@ -117,6 +127,10 @@ impl Value for f32 {
         // SAFETY: the contract.
         f32::from_bits(unsafe { at.u32() })
     }
+    #[inline(always)]
+    fn small(value: u16) -> Self {
+        f32::from(value)
+    }
 }
 
 impl Value for f64 {
@@ -142,6 +156,10 @@ impl Value for f64 {
     unsafe fn imm(at: &mut Operands) -> Self {
         // SAFETY: the contract.
         f64::from_bits(unsafe { at.u64() })
+    }
+    #[inline(always)]
+    fn small(value: u16) -> Self {
+        f64::from(value)
     }
 }
 

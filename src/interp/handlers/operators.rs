@@ -23,6 +23,39 @@ pub(crate) trait Unary {
     fn apply(a: Self::In) -> Result<Self::Out, TrapCode>;
 }
 
+/// What is made of a product. The product is rounded: nothing here is a fused multiplication.
+pub(crate) trait Product {
+    /// Type of operands and result.
+    type In: Value;
+    /// The result for the product of the first two and the third.
+    fn apply(a: Self::In, b: Self::In, c: Self::In) -> Self::In;
+}
+
+macro_rules! products {
+    ($($name:ident: $f:ty, |$product:ident, $c:ident| $body:expr;)*) => {$(
+        pub(crate) struct $name;
+        impl Product for $name {
+            type In = $f;
+            #[inline(always)]
+            fn apply(a: $f, b: $f, $c: $f) -> $f {
+                let $product = a * b;
+                $body
+            }
+        }
+    )*};
+}
+
+products! {
+    F32MulAdd: f32, |product, c| c + product;
+    F32MulSub: f32, |product, c| product - c;
+    F32MulFrom: f32, |product, c| c - product;
+    F32MulMul: f32, |product, c| c * product;
+    F64MulAdd: f64, |product, c| c + product;
+    F64MulSub: f64, |product, c| product - c;
+    F64MulFrom: f64, |product, c| c - product;
+    F64MulMul: f64, |product, c| c * product;
+}
+
 macro_rules! binary {
     ($($name:ident: $in:ty => $out:ty, |$a:ident, $b:ident| $body:expr;)*) => {$(
         pub(crate) struct $name;
@@ -85,7 +118,7 @@ macro_rules! integers {
             $eqz: $u => u32, |a| u32::from(a == 0);
             $clz: $u => $u, |a| <$u>::from(a.leading_zeros());
             $ctz: $u => $u, |a| <$u>::from(a.trailing_zeros());
-            $popcnt: $u => $u, |a| <$u>::from(a.count_ones());
+            $popcnt: $u => $u, |a| machine::popcnt(u64::from(a)) as $u;
         }
         pub(crate) struct $div_s;
         impl Binary for $div_s {
@@ -149,7 +182,7 @@ integers!(u64, i64, [
 ]);
 
 macro_rules! floats {
-    ($f:ident, [
+    ($f:ident, $round:ident, [
         $add:ident $mul:ident $sub:ident $div:ident $min:ident $max:ident $copysign:ident
         $eq:ident $ne:ident $lt:ident $gt:ident $le:ident $ge:ident
         $abs:ident $neg:ident $ceil:ident $floor:ident $trunc:ident $nearest:ident $sqrt:ident
@@ -181,34 +214,72 @@ macro_rules! floats {
         unary! {
             $abs: $f => $f, |a| a.abs();
             $neg: $f => $f, |a| -a;
-            $ceil: $f => $f, |a| quiet::$f(a, $f::ceil);
-            $floor: $f => $f, |a| quiet::$f(a, $f::floor);
-            $trunc: $f => $f, |a| quiet::$f(a, $f::trunc);
-            $nearest: $f => $f, |a| quiet::$f(a, $f::round_ties_even);
+            $ceil: $f => $f, |a| machine::$round::<{ machine::CEIL }>(a, $f::ceil);
+            $floor: $f => $f, |a| machine::$round::<{ machine::FLOOR }>(a, $f::floor);
+            $trunc: $f => $f, |a| machine::$round::<{ machine::TRUNC }>(a, $f::trunc);
+            $nearest: $f => $f, |a| machine::$round::<{ machine::NEAREST }>(a, $f::round_ties_even);
             $sqrt: $f => $f, |a| a.sqrt();
         }
     };
 }
 
-/// Rounding functions of the C library may return a signalling NaN as it is; the specification wants a quiet one.
-mod quiet {
-    #[inline(always)]
-    pub(super) fn f32(a: f32, round: impl FnOnce(f32) -> f32) -> f32 {
-        if a.is_nan() { a + a } else { round(a) }
+/// Rounding, and counting bits: instructions that compilers may not assume on x86-64, and that every machine of the last
+/// fifteen years has. Assembly may name them, where compiled code would call a library.
+mod machine {
+    /// Rounding functions of the C library may return a signalling NaN as it is; the specification wants a quiet one.
+    macro_rules! round {
+        ($name:ident, $f:ident, $instruction:literal) => {
+            #[inline(always)]
+            pub(super) fn $name<const MODE: u8>(a: $f, library: fn($f) -> $f) -> $f {
+                #[cfg(all(target_arch = "x86_64", not(miri)))]
+                if std::arch::is_x86_feature_detected!("sse4.1") {
+                    let result;
+                    // SAFETY: the machine has the instruction, which does nothing else.
+                    unsafe {
+                        std::arch::asm!(
+                            concat!($instruction, " {0}, {1}, {2}"),
+                            out(xmm_reg) result,
+                            in(xmm_reg) a,
+                            const MODE,
+                            options(pure, nomem, nostack, preserves_flags)
+                        );
+                    }
+                    return result;
+                }
+                if a.is_nan() { a + a } else { library(a) }
+            }
+        };
     }
+    round!(round_f32, f32, "roundss");
+    round!(round_f64, f64, "roundsd");
+
+    /// Modes of these instructions: which way, and no exception for an inexact result.
+    pub(super) const NEAREST: u8 = 8;
+    pub(super) const FLOOR: u8 = 9;
+    pub(super) const CEIL: u8 = 10;
+    pub(super) const TRUNC: u8 = 11;
 
     #[inline(always)]
-    pub(super) fn f64(a: f64, round: impl FnOnce(f64) -> f64) -> f64 {
-        if a.is_nan() { a + a } else { round(a) }
+    pub(super) fn popcnt(a: u64) -> u64 {
+        #[cfg(all(target_arch = "x86_64", not(miri)))]
+        if std::arch::is_x86_feature_detected!("popcnt") {
+            let result;
+            // SAFETY: the machine has the instruction, which writes its result and flags.
+            unsafe {
+                std::arch::asm!("popcnt {0}, {1}", out(reg) result, in(reg) a, options(pure, nomem, nostack));
+            }
+            return result;
+        }
+        u64::from(a.count_ones())
     }
 }
 
-floats!(f32, [
+floats!(f32, round_f32, [
     F32Add F32Mul F32Sub F32Div F32Min F32Max F32Copysign
     F32Eq F32Ne F32Lt F32Gt F32Le F32Ge
     F32Abs F32Neg F32Ceil F32Floor F32Trunc F32Nearest F32Sqrt
 ]);
-floats!(f64, [
+floats!(f64, round_f64, [
     F64Add F64Mul F64Sub F64Div F64Min F64Max F64Copysign
     F64Eq F64Ne F64Lt F64Gt F64Le F64Ge
     F64Abs F64Neg F64Ceil F64Floor F64Trunc F64Nearest F64Sqrt

@@ -1,6 +1,9 @@
 //! Turns the tables of `table.rs` into Rust. Runs in the build script only.
 
-use super::table::{ATOMICS, BINARY, LOADS, Operand, RMW, SINGLE, STORES, Shape, Ty, UNARY};
+use super::table::{
+    ATOMICS, BINARY, LOAD_BINARY, LOADS, Operand, PRODUCTS, RMW, SHIFTED, SINGLE, STORES, Shape,
+    Ty, UNARY,
+};
 use std::fmt::Write;
 
 /// One instruction: its name, the handler's path and the operands.
@@ -24,7 +27,7 @@ const NONE: u16 = u16::MAX;
 /// Where a value comes from; the order is that of `isa::Form`.
 const FORMS: [&str; 3] = ["S", "A", "I"];
 /// How an address is made; the order is that of `isa::AddressForm`.
-const ADDRESSES: [(&str, &[Operand]); 7] = [
+const ADDRESSES: [(&str, &[Operand]); 9] = [
     ("S", &[Operand::Slot]),
     ("A", &[Operand::Acc]),
     ("SS", &[Operand::Slot, Operand::Slot]),
@@ -32,6 +35,8 @@ const ADDRESSES: [(&str, &[Operand]); 7] = [
     ("SI", &[Operand::Slot, Operand::Imm32]),
     ("AI", &[Operand::Acc, Operand::Imm32]),
     ("I", &[Operand::Imm32]),
+    ("SX", &[Operand::Slot, Operand::Slot, Operand::U16]),
+    ("AX", &[Operand::Acc, Operand::Slot, Operand::U16]),
 ];
 /// Where a result goes; the second follows the first in the enumeration.
 const DESTINATIONS: [(&str, Operand); 2] = [("ToAcc", Operand::ToAcc), ("ToSlot", Operand::ToSlot)];
@@ -308,6 +313,91 @@ impl Generator {
         self.selector("copy_wide", "A 64-bit constant.", vec![], vec![wide]);
     }
 
+    /// Instructions that stand for several operators.
+    fn fused(&mut self) {
+        let ty = |name: &str| BINARY.iter().find(|row| row.0 == name).unwrap().1;
+        let mut cells = Vec::new();
+        for (name, load) in LOAD_BINARY {
+            for lhs in ["S", "A"] {
+                for (address, operands) in ADDRESSES {
+                    let int = name.starts_with('I');
+                    if int && lhs == "A" && address.contains('A') {
+                        cells.push(NONE);
+                        continue;
+                    }
+                    let mut list = operands.to_vec();
+                    list.extend([Operand::Offset, form(lhs, ty(name))]);
+                    cells.push(self.pair(
+                        &format!("{name}Load_{}_{}", lhs.to_lowercase(), address.to_lowercase()),
+                        &format!("load_binary::<{name}, {load}, {lhs}, Address{address}, @>"),
+                        &list,
+                    ));
+                }
+            }
+        }
+        let dims = vec![
+            ("op", "LoadBinary", LOAD_BINARY.len()),
+            ("lhs", "Form", 2),
+            ("address", "AddressForm", ADDRESSES.len()),
+        ];
+        self.selector("load_binary", "An operator on a value and what a load gives.", dims, cells);
+
+        let mut cells = Vec::new();
+        for (outer, inner) in SHIFTED {
+            for a in ["S", "A"] {
+                for b in ["S", "A"] {
+                    if (a, b) == ("A", "A") {
+                        cells.push(NONE);
+                        continue;
+                    }
+                    cells.push(self.pair(
+                        &format!("{outer}{}_{}{}", &inner[3..], a.to_lowercase(), b.to_lowercase()),
+                        &format!("shifted::<{outer}, {inner}, {a}, {b}, @>"),
+                        &[form(a, ty(outer)), form(b, ty(outer)), Operand::U16],
+                    ));
+                }
+            }
+        }
+        let dims = vec![("op", "Shifted", SHIFTED.len()), ("a", "Form", 2), ("b", "Form", 2)];
+        self.selector("shifted", "An operator on a value and a shifted one.", dims, cells);
+
+        let mut cells = Vec::new();
+        for (name, ty) in PRODUCTS {
+            for (a, b, c) in [("S", "S", "S"), ("S", "S", "A"), ("A", "S", "S")] {
+                cells.push(self.pair(
+                    &format!("{name}_{}", format!("{a}{b}{c}").to_lowercase()),
+                    &format!("product::<{name}, {a}, {b}, {c}, @>"),
+                    &[form(a, *ty), form(b, *ty), form(c, *ty)],
+                ));
+            }
+        }
+        let dims = vec![("op", "Product", PRODUCTS.len()), ("forms", "usize", 3)];
+        self.selector("product", "A product and what is made of it.", dims, cells);
+
+        let mut cells = Vec::new();
+        for (name, ty, shape) in BINARY {
+            for step in FORMS {
+                for limit in FORMS {
+                    let exists =
+                        *shape == Shape::Compares && *ty == Ty::I32 && step != "A" && limit != "A";
+                    if !exists {
+                        cells.push(NONE);
+                        continue;
+                    }
+                    let mut operands = vec![Operand::Slot, form(step, *ty), form(limit, *ty)];
+                    operands.extend_from_slice(WAYS[1].1);
+                    cells.push(self.row(
+                        format!("Step{name}_{}{}", step.to_lowercase(), limit.to_lowercase()),
+                        format!("step::<{name}, {step}, {limit}>"),
+                        operands,
+                    ));
+                }
+            }
+        }
+        let dims = vec![("op", "Binary", BINARY.len()), ("step", "Form", 3), ("limit", "Form", 3)];
+        self.selector("step", "An addition to a slot, and a branch back on the sum.", dims, cells);
+    }
+
     fn entries(&mut self) {
         use Operand::{Slot, U32, Weight};
         let mut cells = Vec::new();
@@ -315,13 +405,13 @@ impl Generator {
             cells.push(self.row(
                 format!("Enter{blocks}"),
                 format!("enter::<{blocks}>"),
-                vec![U32, U32, Weight, Slot, Slot],
+                vec![U32, Weight, Slot, Slot, U32],
             ));
         }
         cells.push(self.row(
             "EnterMany".into(),
             "enter_many".into(),
-            vec![U32, U32, Weight, Slot, Slot, Operand::U16],
+            vec![U32, Weight, Slot, Slot, Operand::U16, U32],
         ));
         let dims = vec![("blocks", "usize", cells.len())];
         self.selector("enter", "The entry of a function that clears so many blocks.", dims, cells);
@@ -452,6 +542,7 @@ fn facts(out: &mut String) {
         writeln!(out, "    (Ty::{ty:?}, Ty::{}),", unary_result(name)).unwrap();
     }
     writeln!(out, "];").unwrap();
+    fusions(out);
     let mut arms = String::new();
     for (name, ty) in STORES {
         writeln!(arms, "Self::{name} => Ty::{ty:?},").unwrap();
@@ -461,6 +552,39 @@ fn facts(out: &mut String) {
         "impl Store {{
             /// Type of the value.
             pub(crate) const fn ty(self) -> Ty {{ match self {{ {arms} }} }}
+        }}"
+    )
+    .unwrap();
+}
+
+/// Which pairs of operators have an instruction.
+fn fusions(out: &mut String) {
+    let mut arms = String::new();
+    for (op, load) in LOAD_BINARY {
+        writeln!(arms, "(Binary::{op}, Load::{load}) => Some(LoadBinary::{op}Load),").unwrap();
+    }
+    writeln!(
+        out,
+        "impl LoadBinary {{
+            /// The instruction for an operator and the load of its second operand.
+            pub(crate) const fn of(op: Binary, load: Load) -> Option<Self> {{
+                match (op, load) {{ {arms} _ => None }}
+            }}
+        }}"
+    )
+    .unwrap();
+    let mut arms = String::new();
+    for (outer, inner) in SHIFTED {
+        let name = format!("{outer}{}", &inner[3..]);
+        writeln!(arms, "(Binary::{outer}, Binary::{inner}) => Some(Shifted::{name}),").unwrap();
+    }
+    writeln!(
+        out,
+        "impl Shifted {{
+            /// The instruction for an operator and the shift that makes one of its operands.
+            pub(crate) const fn of(outer: Binary, inner: Binary) -> Option<Self> {{
+                match (outer, inner) {{ {arms} _ => None }}
+            }}
         }}"
     )
     .unwrap();
@@ -525,6 +649,7 @@ pub fn generate() -> String {
     g.branches();
     g.memory();
     g.moves();
+    g.fused();
     g.entries();
     g.atomics();
 
@@ -581,6 +706,14 @@ pub fn generate() -> String {
     enumeration(&mut out, "Unary", "Operators of one operand.", UNARY.iter().map(|row| row.0));
     enumeration(&mut out, "Load", "Plain loads.", LOADS.iter().copied());
     enumeration(&mut out, "Store", "Plain stores.", STORES.iter().map(|row| row.0));
+    let pairs = |pairs: &[(&str, &str)], skip: usize| -> Vec<String> {
+        pairs.iter().map(|(outer, inner)| format!("{outer}{}", &inner[skip..])).collect()
+    };
+    let names = pairs(LOAD_BINARY, 3);
+    enumeration(&mut out, "LoadBinary", "Operators on loads.", names.iter().map(String::as_str));
+    let names = pairs(SHIFTED, 3);
+    enumeration(&mut out, "Shifted", "Operators on shifts.", names.iter().map(String::as_str));
+    enumeration(&mut out, "Product", "Users of products.", PRODUCTS.iter().map(|row| row.0));
     enumeration(&mut out, "Atomic", "Widths of atomic accesses.", ATOMICS.iter().map(|row| row.0));
     enumeration(&mut out, "Rmw", "Atomic operators.", RMW.iter().copied());
     facts(&mut out);

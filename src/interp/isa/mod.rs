@@ -90,6 +90,10 @@ pub(crate) enum AddressForm {
     AccImm,
     /// A constant.
     Imm,
+    /// Slot, plus slot shifted left.
+    SlotShifted,
+    /// Slot, plus accumulator shifted left.
+    AccShifted,
 }
 
 /// Which way a branch goes. Branches back close loops and spend budget.

@@ -260,6 +260,57 @@ pub const LOADS: &[&str] = &[
     "I64Load32U",
 ];
 
+/// Operators that take the result of a load as their second operand: operator, load.
+pub const LOAD_BINARY: &[(&str, &str)] = &[
+    ("I32Add", "I32Load"),
+    ("I32Sub", "I32Load"),
+    ("I32And", "I32Load"),
+    ("I32Or", "I32Load"),
+    ("I32Xor", "I32Load"),
+    ("I64Add", "I64Load"),
+    ("I64Sub", "I64Load"),
+    ("I64And", "I64Load"),
+    ("I64Or", "I64Load"),
+    ("I64Xor", "I64Load"),
+    ("F32Add", "F32Load"),
+    ("F32Sub", "F32Load"),
+    ("F32Mul", "F32Load"),
+    ("F32Div", "F32Load"),
+    ("F64Add", "F64Load"),
+    ("F64Sub", "F64Load"),
+    ("F64Mul", "F64Load"),
+    ("F64Div", "F64Load"),
+];
+
+/// Pairs of operators in one instruction: outer, inner. The inner operator's second operand is a constant number of bits.
+/// All outer operators commute.
+pub const SHIFTED: &[(&str, &str)] = &[
+    ("I32Add", "I32Shl"),
+    ("I32Add", "I32Rotl"),
+    ("I32Xor", "I32Rotl"),
+    ("I32Xor", "I32ShrU"),
+    ("I32Or", "I32Shl"),
+    ("I32Or", "I32ShrU"),
+    ("I64Add", "I64Shl"),
+    ("I64Add", "I64Rotl"),
+    ("I64Xor", "I64Rotl"),
+    ("I64Xor", "I64ShrU"),
+    ("I64Or", "I64Shl"),
+    ("I64Or", "I64ShrU"),
+];
+
+/// What may be made of a product, rounded before: name, type of the operands.
+pub const PRODUCTS: &[(&str, Ty)] = &[
+    ("F32MulAdd", F32),
+    ("F32MulSub", F32),
+    ("F32MulFrom", F32),
+    ("F32MulMul", F32),
+    ("F64MulAdd", F64),
+    ("F64MulSub", F64),
+    ("F64MulFrom", F64),
+    ("F64MulMul", F64),
+];
+
 /// Plain stores, with the type of the value.
 pub const STORES: &[(&str, Ty)] = &[
     ("I32Store", I32),

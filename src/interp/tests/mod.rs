@@ -3,3 +3,4 @@
 mod control;
 pub(crate) mod host;
 mod kernels;
+mod speed;

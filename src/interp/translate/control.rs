@@ -1,6 +1,7 @@
 //! Blocks, branches, calls and returns.
 
-use super::values::{self, Fuse, Pending, Src, Value};
+use super::fuse::Fuse;
+use super::values::{self, Pending, Src, Value};
 use super::{TranslateError, Translator, ty};
 use crate::interp::code::Site;
 use crate::interp::dispatch::Slot;
@@ -42,10 +43,21 @@ impl Block {
     }
 }
 
+/// An operand that is to refer to the record of a loop.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SiteRef {
+    /// The instruction.
+    instruction: Position,
+    /// Which byte of its operands.
+    at: usize,
+    /// The loop.
+    ordinal: u32,
+}
+
 /// What a conditional branch tests.
 #[derive(Clone, Copy, Debug)]
-enum Condition {
-    Compare { op: Binary, lhs: Src, rhs: Src },
+pub(super) enum Condition {
+    Compare { op: Binary, lhs: Src, rhs: Src, sense: bool },
     NotZero { wide: bool, src: Src },
     Zero { wide: bool, src: Src },
 }
@@ -72,11 +84,11 @@ impl Translator {
         let locals = self.locals.len();
         let blocks = (locals - params).div_ceil(BLOCK);
         let op = isa::enter(blocks.min(5)).expect("five is any number");
-        let mut args =
-            Args::NONE.u32(self.func).u32(0).u16(1).slot(self.link()).slot(Slot(params as u16));
+        let mut args = Args::NONE.u32(0).u16(1).slot(self.link()).slot(Slot(params as u16));
         if blocks > 4 {
             args = args.u16(blocks as u16);
         }
+        args = args.u32(self.func);
         // What the last block clears beyond the locals is in the frame.
         self.max_height = BLOCK - 1;
         self.push_body();
@@ -90,20 +102,23 @@ impl Translator {
     pub(super) fn finish(&mut self, enter: Position) -> Result<(), TranslateError> {
         // One slot more than needed: results are looked at even if there are none.
         let frame = self.base + self.max_height + 1;
+        if self.encoder.is_too_long() {
+            return self.unsupported("functions that are so long");
+        }
         let Ok(narrow) = u16::try_from(frame) else {
             return self.unsupported("a frame of so many values");
         };
-        self.encoder.set(enter.operand(4), u32::from(narrow));
+        self.encoder.set(enter.operand(0), u32::from(narrow));
         // What runs once for each call: all operators outside of loops.
         let weight = self.count.saturating_sub(self.looped).clamp(1, MOST_WEIGHT);
-        self.encoder.patch_u16(enter.operand(8), weight as u16);
+        self.encoder.patch_u16(enter.operand(4), weight as u16);
         for field in &self.frame_fields {
             self.encoder.patch_u16(*field, narrow);
         }
-        self.sites.sort_unstable_by_key(|(_, ordinal)| *ordinal);
+        self.sites.sort_unstable_by_key(|site| site.ordinal);
         let mut last = None;
         let mut record = self.encoder.position();
-        for (field, ordinal) in &self.sites {
+        for SiteRef { instruction, at, ordinal } in &self.sites {
             if last != Some(*ordinal) {
                 last = Some(*ordinal);
                 let link = self.locals.len() as u16;
@@ -113,7 +128,7 @@ impl Translator {
                 self.encoder.word(u32::from(link));
                 const { assert!(size_of::<Site>() == 16) };
             }
-            self.encoder.set(*field, record.0.wrapping_sub(field.0));
+            self.encoder.set(instruction.operand(*at), record.0 - instruction.0);
         }
         self.encoder.pad();
         Ok(())
@@ -159,6 +174,7 @@ impl Translator {
         self.settle(0);
         self.open(env, Kind::Loop { ordinal: self.loops, start: self.count }, ty);
         self.loops += 1;
+        self.open_loops += 1;
         let mut label = Label::NEW;
         self.encoder.bind(&mut label);
         self.blocks.last_mut().expect("just opened").label = label;
@@ -204,6 +220,11 @@ impl Translator {
             self.clean = self.stack.len();
         }
         Ok(())
+    }
+
+    /// Whether a branch back from behind may come here.
+    pub(super) fn in_loop(&self) -> bool {
+        self.open_loops != 0
     }
 
     /// Pops entries that nobody needs.
@@ -270,7 +291,9 @@ impl Translator {
         if self.top_is_pending() {
             let fuse = self.pending.map_or(Fuse::None, |Pending { fuse, .. }| fuse);
             let condition = match fuse {
-                Fuse::Compare { op, lhs, rhs } => Some(Condition::Compare { op, lhs, rhs }),
+                Fuse::Compare { op, lhs, rhs, sense } => {
+                    Some(Condition::Compare { op, lhs, rhs, sense })
+                }
                 Fuse::Zero { wide, src } => Some(Condition::Zero { wide, src }),
                 _ => None,
             };
@@ -291,7 +314,8 @@ impl Translator {
     /// The instruction that branches if the condition is `sense`, without its target.
     fn conditional(condition: Condition, mut sense: bool, way: Way) -> (Op, Args) {
         let (wide, src) = match condition {
-            Condition::Compare { mut op, lhs, rhs } => {
+            Condition::Compare { mut op, lhs, rhs, sense: positive } => {
+                sense = sense == positive;
                 if !sense && let Some(negated) = op.negated() {
                     (op, sense) = (negated, true);
                 }
@@ -313,7 +337,7 @@ impl Translator {
     fn jump_forward(&mut self, op: Op, args: Args, label: &mut Label) {
         debug_assert!(self.pending.is_none());
         let position = self.encoder.emit(op, &args.u32(0), self.offset);
-        self.encoder.refer(position.operand(args.bytes().len()), label);
+        self.encoder.refer(position, args.bytes().len(), label);
     }
 
     /// Emits a branch to a block.
@@ -325,8 +349,8 @@ impl Translator {
             let weight = (self.count - start).clamp(1, MOST_WEIGHT) as u16;
             let args = args.u32(0).u32(0).u16(weight);
             let position = self.encoder.emit(op, &args, self.offset);
-            self.encoder.refer(position.operand(at), &mut label);
-            self.sites.push((position.operand(at + 4), ordinal));
+            self.encoder.refer(position, at, &mut label);
+            self.sites.push(SiteRef { instruction: position, at: at + 4, ordinal });
         } else {
             self.jump_forward(op, args, &mut label);
             self.blocks[block].label = label;
@@ -393,7 +417,9 @@ impl Translator {
         let from = self.stack.len() - count;
         if count == 0 || from == to {
             self.settle(from);
-            let (op, args) = Self::conditional(condition, true, self.way(block));
+            let way = self.way(block);
+            let stepped = if way == Way::Back { self.step(condition) } else { None };
+            let (op, args) = stepped.unwrap_or_else(|| Self::conditional(condition, true, way));
             self.jump(op, args, block);
         } else {
             let mut skip = Label::NEW;
@@ -427,7 +453,7 @@ impl Translator {
             let field = self.encoder.word(0);
             let in_place = count == 0 || self.blocks[block].height == from;
             if in_place && self.way(block) == Way::Forward {
-                self.encoder.refer(field, &mut self.blocks[block].label);
+                self.encoder.refer_entry(field, &mut self.blocks[block].label);
                 continue;
             }
             let known = detours.iter().position(|(known, _)| *known == block);
@@ -435,7 +461,7 @@ impl Translator {
                 detours.push((block, Label::NEW));
                 detours.len() - 1
             });
-            self.encoder.refer(field, &mut detours[detour].1);
+            self.encoder.refer_entry(field, &mut detours[detour].1);
         }
         self.encoder.pad();
         for (block, mut label) in detours {

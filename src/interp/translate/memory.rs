@@ -1,55 +1,12 @@
 //! Accesses to memories, tables and globals.
 
-use super::values::{Fuse, Pending, Src, Value, fits};
+use super::fuse::{Address, Fuse};
+use super::values::{Src, Value, fits};
 use super::{TranslateError, Translator};
 use crate::interp::encode::Args;
-use crate::interp::isa::{self, AddressForm, Atomic, Class, Load, Op, Rmw, Store, Ty};
+use crate::interp::isa::{self, Atomic, Class, Load, Op, Rmw, Store, Ty};
 use updraft_jit::env::ModuleEnv;
 use wasmparser::{MemArg, MemArgTarget, Operator, ValType};
-
-/// An address as an instruction makes it.
-#[derive(Clone, Copy, Debug)]
-enum Address {
-    One(Src),
-    Sum(Src, Src),
-}
-
-impl Address {
-    fn uses_acc(self) -> bool {
-        match self {
-            Address::One(src) => src == Src::Acc,
-            Address::Sum(a, b) => a == Src::Acc || b == Src::Acc,
-        }
-    }
-
-    fn encode(self, args: Args) -> (AddressForm, Args) {
-        match self {
-            Address::One(src) => {
-                let form = match src {
-                    Src::Slot(_) => AddressForm::Slot,
-                    Src::Acc => AddressForm::Acc,
-                    Src::Imm(_) => AddressForm::Imm,
-                };
-                (form, src.encode(args, Ty::I32))
-            }
-            Address::Sum(lhs, rhs) => {
-                // The accumulator first, a constant last.
-                let (a, b) = match (lhs, rhs) {
-                    (Src::Slot(_), Src::Acc) | (Src::Imm(_), _) => (rhs, lhs),
-                    other => other,
-                };
-                let form = match (a, b) {
-                    (Src::Slot(_), Src::Slot(_)) => AddressForm::SlotSlot,
-                    (Src::Acc, Src::Slot(_)) => AddressForm::AccSlot,
-                    (Src::Slot(_), Src::Imm(_)) => AddressForm::SlotImm,
-                    (Src::Acc, Src::Imm(_)) => AddressForm::AccImm,
-                    _ => unreachable!("additions have at most one constant and one accumulator"),
-                };
-                (form, b.encode(a.encode(args, Ty::I32), Ty::I32))
-            }
-        }
-    }
-}
 
 impl Load {
     fn ty(self) -> Ty {
@@ -96,18 +53,6 @@ impl Translator {
         Ok(())
     }
 
-    /// Pops an address; a pending addition is taken in.
-    fn pop_address(&mut self) -> Address {
-        if self.top_is_pending()
-            && let Some(Pending { fuse: Fuse::Add { lhs, rhs }, .. }) = self.pending
-        {
-            self.pending = None;
-            self.pop();
-            return Address::Sum(lhs, rhs);
-        }
-        Address::One(self.pop1())
-    }
-
     pub(super) fn load(
         &mut self,
         env: &ModuleEnv,
@@ -115,14 +60,16 @@ impl Translator {
         memarg: &MemArg,
     ) -> Result<(), TranslateError> {
         let (memory, offset) = self.memarg(env, memarg)?;
-        let (instruction, args) = if memory == 0 {
-            let (form, args) = self.pop_address().encode(Args::NONE);
-            (isa::load(op, form), args.u32(offset))
+        let (instruction, args, fuse) = if memory == 0 {
+            let address = self.pop_address();
+            let (form, args) = address.encode(Args::NONE);
+            (isa::load(op, form), args.u32(offset), Fuse::Load { op, address, offset })
         } else {
             let address = self.pop_slot();
-            (isa::load_far(op), Args::NONE.u32(memory).slot(address).u32(offset))
+            let args = Args::NONE.u32(memory).slot(address).u32(offset);
+            (isa::load_far(op), args, Fuse::None)
         };
-        self.suspend(instruction.expect("all forms exist"), args, op.ty(), Fuse::None);
+        self.suspend(instruction.expect("all forms exist"), args, op.ty(), fuse);
         Ok(())
     }
 
@@ -424,25 +371,5 @@ impl Translator {
             }
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sums_put_the_accumulator_first_and_a_constant_last() {
-        use crate::interp::dispatch::Slot;
-        let slot = Src::Slot(Slot(3));
-        for (lhs, rhs, expected) in [
-            (slot, slot, AddressForm::SlotSlot),
-            (slot, Src::Acc, AddressForm::AccSlot),
-            (Src::Acc, slot, AddressForm::AccSlot),
-            (slot, Src::Imm(1), AddressForm::SlotImm),
-            (Src::Acc, Src::Imm(1), AddressForm::AccImm),
-        ] {
-            assert_eq!(Address::Sum(lhs, rhs).encode(Args::NONE).0, expected);
-        }
     }
 }

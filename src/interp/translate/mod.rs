@@ -6,16 +6,18 @@
 //! from the accumulator.
 
 mod control;
+mod fuse;
 mod memory;
 mod values;
 
 use super::dispatch::Slot;
 use super::encode::{Args, Encoder, Position};
 use super::isa::{self, Binary, Class, Op, Plain, Shape, Ty, Unary, plain};
-use control::{Block, Kind};
+use control::{Block, Kind, SiteRef};
+use fuse::{Fuse, Step};
 use updraft_jit::abi::frame::LINK_SLOTS;
 use updraft_jit::env::ModuleEnv;
-use values::{Entry, Fuse, Pending, Src, Value};
+use values::{Entry, Pending, Src, Value};
 use wasmparser::{BinaryReader, FunctionBody, Operator, ValType};
 
 /// Why a function cannot be translated.
@@ -67,6 +69,8 @@ pub(crate) struct Translator {
     locals: Vec<Ty>,
     /// Per local: how many operands stand for it.
     uses: Vec<u32>,
+    /// Per local: whether it may be something other than zero at a place outside of loops.
+    assigned: Vec<bool>,
     /// The instruction that waits for its taker.
     pending: Option<Pending>,
     /// Which slot the accumulator of each class agrees with.
@@ -85,12 +89,16 @@ pub(crate) struct Translator {
     count: u32,
     /// `loop` operators so far.
     loops: u32,
+    /// Loops that are open here.
+    open_loops: u32,
     /// Operators inside of loops, so far as the outermost have ended.
     looped: u32,
     /// The operators up to the end of the current block cannot be reached; counts nested blocks.
     skipping: Option<u32>,
-    /// Operand positions of back-edges, with the ordinals of their loops.
-    sites: Vec<(Position, u32)>,
+    /// Operands of back-edges that are to refer to the records of their loops.
+    sites: Vec<SiteRef>,
+    /// The addition that was emitted last, if its result went to the slot that it came from.
+    last_step: Option<Step>,
     /// Where the number of slots of the frame is to be filled in: 16 bits each.
     frame_fields: Vec<Position>,
 }
@@ -143,9 +151,10 @@ impl Translator {
         self.sites.clear();
         self.frame_fields.clear();
         self.pending = None;
+        self.last_step = None;
         self.mirrors = [None; Class::COUNT];
         (self.clean, self.max_height, self.count, self.loops) = (0, 0, 0, 0);
-        self.looped = 0;
+        (self.looped, self.open_loops) = (0, 0);
         self.skipping = None;
         self.func = func;
         self.offset = env.body(func).start as u32;
@@ -165,6 +174,9 @@ impl Translator {
             self.locals.resize(self.locals.len() + count as usize, local);
         }
         self.uses.resize(self.locals.len(), 0);
+        self.assigned.clear();
+        self.assigned.resize(func_type.params().len(), true);
+        self.assigned.resize(self.locals.len(), false);
         self.base = self.locals.len() + LINK_SLOTS as usize;
         Ok(())
     }
@@ -241,6 +253,9 @@ impl Translator {
     }
 
     fn binary(&mut self, op: Binary) {
+        if self.fuse_binary(op) {
+            return;
+        }
         let (lhs, rhs) = self.pop2();
         self.binary_of(op, lhs, rhs);
     }
@@ -276,24 +291,13 @@ impl Translator {
         let instruction =
             isa::binary(op, lhs.form(), rhs.form()).expect("all remaining pairs of forms exist");
         let result = if op.shape() == Shape::Compares { Ty::I32 } else { ty };
-        let fuse = match op.shape() {
-            Shape::Compares => Fuse::Compare { op, lhs, rhs },
-            _ if op == Binary::I32Add => Fuse::Add { lhs, rhs },
-            _ => Fuse::None,
-        };
+        let fuse = Fuse::of_binary(op, lhs, rhs);
         let args = rhs.encode(lhs.encode(Args::NONE, ty), ty);
         self.suspend(instruction, args, result, fuse);
     }
 
     fn unary(&mut self, op: Unary) {
-        if op == Unary::I32Eqz
-            && let Some(Pending { fuse: Fuse::Compare { op, lhs, rhs }, index, .. }) = self.pending
-            && index + 1 == self.stack.len()
-            && let Some(negated) = op.negated()
-        {
-            self.pending = None;
-            self.pop();
-            self.binary_of(negated, lhs, rhs);
+        if op == Unary::I32Eqz && self.negate() {
             return;
         }
         let (from, to) = isa::UNARY_TYPES[op as usize];

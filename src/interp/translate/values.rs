@@ -7,9 +7,10 @@
 //! * Above `clean`, entries may stand for locals or constants; below, they are in their slots.
 
 use super::Translator;
+use super::fuse::Fuse;
 use crate::interp::dispatch::Slot;
 use crate::interp::encode::Args;
-use crate::interp::isa::{self, Binary, Class, Form, Op, Ty};
+use crate::interp::isa::{self, Class, Form, Op, Ty};
 
 /// An operand on the stack.
 #[derive(Clone, Copy, Debug)]
@@ -66,11 +67,14 @@ pub(super) fn fits(ty: Ty, value: u64) -> bool {
     ty != Ty::I64 || i64::from(value as i32) as u64 == value
 }
 
+/// Whether the accumulator is zero.
+const NOT_ACC: Op = Op::I32Eqz_a_a;
+
 /// The instruction that has not been emitted yet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pending {
     /// The form whose result goes to the accumulator alone.
-    op: Op,
+    pub(super) op: Op,
     /// The operands but the destination.
     args: Args,
     /// Type of the result.
@@ -81,19 +85,6 @@ pub(super) struct Pending {
     pub(super) index: usize,
     /// What the taker may make of it.
     pub(super) fuse: Fuse,
-}
-
-/// What a pending instruction is, as far as others can take it in.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Fuse {
-    /// Nothing special.
-    None,
-    /// A comparison.
-    Compare { op: Binary, lhs: Src, rhs: Src },
-    /// Whether a value is zero.
-    Zero { wide: bool, src: Src },
-    /// An `i32.add`.
-    Add { lhs: Src, rhs: Src },
 }
 
 impl Translator {
@@ -158,16 +149,25 @@ impl Translator {
 
     /// Emits the pending instruction with its result in the accumulator alone: for a taker that follows at once.
     pub(super) fn emit_to_acc(&mut self) {
-        if let Some(Pending { op, args, ty, offset, .. }) = self.pending.take() {
+        if let Some(Pending { op, args, ty, offset, fuse, .. }) = self.pending.take() {
             self.encoder.emit(op, &args, offset);
+            if fuse.is_negated() {
+                self.encoder.emit(NOT_ACC, &Args::NONE, offset);
+            }
             self.mirrors[ty.class() as usize] = None;
         }
     }
 
     /// Emits the pending instruction with its result in a slot.
     pub(super) fn emit_to_slot(&mut self, slot: Slot) {
-        if let Some(Pending { op, args, ty, offset, .. }) = self.pending.take() {
-            self.encoder.emit(op.to_slot(), &args.slot(slot), offset);
+        if let Some(Pending { op, args, ty, offset, fuse, .. }) = self.pending.take() {
+            if fuse.is_negated() {
+                self.encoder.emit(op, &args, offset);
+                self.encoder.emit(NOT_ACC.to_slot(), &Args::NONE.slot(slot), offset);
+            } else {
+                let position = self.encoder.emit(op.to_slot(), &args.slot(slot), offset);
+                self.note_step(position, fuse, slot);
+            }
             self.mirror(ty.class(), slot);
         }
     }
@@ -186,7 +186,7 @@ impl Translator {
     }
 
     /// Where the operand that was at `index` is now.
-    fn resolve(&self, entry: Entry, index: usize) -> Src {
+    pub(super) fn resolve(&self, entry: Entry, index: usize) -> Src {
         let slot = match entry.value {
             Value::Const(value) => return Src::Imm(value),
             Value::Pending => return Src::Acc,
@@ -338,6 +338,12 @@ impl Translator {
             self.flush();
         }
         let entry = self.pop();
+        // A local that nothing has written is zero, unless a loop comes back from behind.
+        let unwritten = !std::mem::replace(&mut self.assigned[to.0 as usize], true);
+        if unwritten && entry.value == Value::Const(0) && !self.in_loop() {
+            self.assigned[to.0 as usize] = false;
+            return;
+        }
         self.preserve(to);
         match entry.value {
             Value::Pending => self.emit_to_slot(to),
