@@ -1,6 +1,6 @@
 //! The bytecode of a module: where each function is entered, and the storage behind it.
 
-use super::dispatch::{Ip, OPCODE_SIZE, Slot};
+use super::dispatch::{Ip, Slot};
 use super::encode::Args;
 use super::isa::Op;
 use super::translate::{TranslateError, Translated, Translator};
@@ -98,12 +98,7 @@ const ENTRY_WORDS: usize = 2;
 fn entry(op: Op, env: &ModuleEnv, func: u32) -> [u64; ENTRY_WORDS] {
     let ty = env.function_type(func);
     let count = slots(ty.params()).max(slots(ty.results())) as u16;
-    let args = Args::NONE.u32(func).u16(count);
-    let mut bytes = [0; ENTRY_WORDS * size_of::<u64>()];
-    bytes[..OPCODE_SIZE].copy_from_slice(&(op.handler() as usize).to_ne_bytes());
-    bytes[OPCODE_SIZE..][..args.bytes().len()].copy_from_slice(args.bytes());
-    let (words, _) = bytes.as_chunks::<8>();
-    [u64::from_ne_bytes(words[0]), u64::from_ne_bytes(words[1])]
+    [op.handler() as usize as u64, Args::NONE.u32(func).u16(count).words()[0]]
 }
 
 thread_local! {
@@ -185,10 +180,12 @@ impl InterpCode {
     /// From now on, interpreted callers of the function enter its machine code, through the hook `call_native`.
     pub fn set_native(&self, func: u32) {
         let first = &self.entries[func as usize * ENTRY_WORDS..][..ENTRY_WORDS];
-        let mut bytes = [0; ENTRY_WORDS * size_of::<u64>()];
-        bytes[..OPCODE_SIZE].copy_from_slice(&(Op::EntryNative.handler() as usize).to_ne_bytes());
-        bytes[OPCODE_SIZE..].copy_from_slice(&first[1].to_ne_bytes());
-        let code = self.storage.lock().unwrap_or_else(|error| error.into_inner()).store(&bytes);
+        let bytes = [Op::EntryNative.handler() as usize as u64, first[1]].map(u64::to_ne_bytes);
+        let code = self
+            .storage
+            .lock()
+            .unwrap_or_else(|error| error.into_inner())
+            .store(bytes.as_flattened());
         self.table[func as usize].store(code, Ordering::Release);
     }
 

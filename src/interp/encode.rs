@@ -4,57 +4,73 @@ use super::dispatch::{ALIGN, OPCODE_SIZE, Slot};
 use super::isa::Op;
 
 /// Operands of one instruction, encoded.
+///
+/// They are numbers and not an array of bytes, so that they stay in registers while they grow: wide loads right after narrow
+/// stores stall.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Args {
-    bytes: [u8; Args::MAX],
-    len: u8,
+    low: u128,
+    high: u64,
+    len: u32,
 }
 
 impl Args {
-    /// The longest list of operands.
-    const MAX: usize = 32;
+    /// The longest list of operands, in bytes.
+    const MAX: usize = 24;
 
     /// No operands.
-    pub(crate) const NONE: Args = Args { bytes: [0; Args::MAX], len: 0 };
+    pub(crate) const NONE: Args = Args { low: 0, high: 0, len: 0 };
 
-    fn push<const N: usize>(mut self, bytes: [u8; N]) -> Args {
-        let at = usize::from(self.len);
-        self.bytes[at..at + N].copy_from_slice(&bytes);
-        self.len += N as u8;
+    #[inline(always)]
+    fn push(mut self, value: u64, bytes: u32) -> Args {
+        let at = self.len * 8;
+        if at < 128 {
+            self.low |= u128::from(value) << at;
+            if at > 64 {
+                self.high |= (u128::from(value) >> (128 - at)) as u64;
+            }
+        } else {
+            self.high |= value << (at - 128);
+        }
+        self.len += bytes;
+        debug_assert!(self.len() <= Self::MAX);
         self
     }
 
     /// Appends a slot.
+    #[inline(always)]
     pub(crate) fn slot(self, slot: Slot) -> Args {
-        self.push(slot.0.to_ne_bytes())
+        self.u16(slot.0)
     }
 
     /// Appends a number of 16 bits.
+    #[inline(always)]
     pub(crate) fn u16(self, value: u16) -> Args {
-        self.push(value.to_ne_bytes())
+        self.push(u64::from(value), 2)
     }
 
     /// Appends a number of 32 bits.
+    #[inline(always)]
     pub(crate) fn u32(self, value: u32) -> Args {
-        self.push(value.to_ne_bytes())
+        self.push(u64::from(value), 4)
     }
 
     /// Appends a number of 64 bits.
+    #[inline(always)]
     pub(crate) fn u64(self, value: u64) -> Args {
-        self.push(value.to_ne_bytes())
+        self.push(value, 8)
     }
 
-    /// Appends what another list holds.
-    pub(crate) fn append(mut self, other: &Args) -> Args {
-        for byte in other.bytes() {
-            self = self.push([*byte]);
-        }
-        self
+    /// Bytes so far.
+    #[inline(always)]
+    pub(crate) fn len(&self) -> usize {
+        self.len as usize
     }
 
-    /// The bytes.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.len)]
+    /// The bytes, in words that hold the first bytes in their low bits.
+    #[inline(always)]
+    pub(crate) fn words(&self) -> [u64; 3] {
+        [self.low as u64, (self.low >> 64) as u64, self.high].map(u64::to_le)
     }
 }
 
@@ -127,6 +143,7 @@ impl Encoder {
     }
 
     /// Appends an instruction. `offset` is that of its operator in the module.
+    #[inline]
     pub(crate) fn emit(&mut self, op: Op, args: &Args, offset: u32) -> Position {
         let position = self.begin(op, args, offset);
         self.pad();
@@ -134,14 +151,25 @@ impl Encoder {
     }
 
     /// The same, with more operands to follow; `pad` ends them.
+    #[inline]
     pub(crate) fn begin(&mut self, op: Op, args: &Args, offset: u32) -> Position {
+        const WORD: usize = size_of::<u64>();
         let position = self.position();
-        debug_assert_eq!(args.bytes().len(), op.operand_bytes(), "{}", op.name());
+        debug_assert_eq!(args.len(), op.operand_bytes(), "{}", op.name());
         if let Some(marks) = &mut self.marks {
             marks.push(Mark { position, op, offset });
         }
-        self.code.extend_from_slice(&(op.handler() as usize).to_ne_bytes());
-        self.code.extend_from_slice(args.bytes());
+        let len = self.code.len();
+        self.code.reserve(OPCODE_SIZE + Args::MAX);
+        // SAFETY: there is room for whole words of operands, and what is kept of them is initialised.
+        unsafe {
+            let to = self.code.as_mut_ptr().add(len);
+            to.cast::<usize>().write_unaligned(op.handler() as usize);
+            for (i, word) in args.words().into_iter().enumerate() {
+                to.add(OPCODE_SIZE + i * WORD).cast::<u64>().write_unaligned(word);
+            }
+            self.code.set_len(len + OPCODE_SIZE + args.len());
+        }
         position
     }
 
@@ -191,9 +219,16 @@ impl Encoder {
     }
 
     /// Fills up to the next place where an instruction may begin.
+    #[inline]
     pub(crate) fn pad(&mut self) {
-        let len = self.code.len().next_multiple_of(ALIGN);
-        self.code.resize(len, 0);
+        let old = self.code.len();
+        let len = old.next_multiple_of(ALIGN);
+        self.code.reserve(ALIGN);
+        // SAFETY: there is room for a word, which is initialised before the length takes in its beginning.
+        unsafe {
+            self.code.as_mut_ptr().add(old).cast::<[u8; ALIGN]>().write([0; ALIGN]);
+            self.code.set_len(len);
+        }
     }
 
     /// Overwrites two bytes.

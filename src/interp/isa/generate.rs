@@ -605,11 +605,11 @@ fn plain(out: &mut String) {
         writeln!(arms, "Operator::{name} => Plain::Unary(Unary::{name}),").unwrap();
     }
     for name in LOADS {
-        writeln!(arms, "Operator::{name} {{ memarg }} => Plain::Load(Load::{name}, *memarg),")
+        writeln!(arms, "Operator::{name} {{ memarg }} => Plain::Load(Load::{name}, memarg),")
             .unwrap();
     }
     for (name, _) in STORES {
-        writeln!(arms, "Operator::{name} {{ memarg }} => Plain::Store(Store::{name}, *memarg),")
+        writeln!(arms, "Operator::{name} {{ memarg }} => Plain::Store(Store::{name}, memarg),")
             .unwrap();
     }
     for (width, ..) in ATOMICS {
@@ -618,15 +618,15 @@ fn plain(out: &mut String) {
         let sign = if narrow.is_empty() { "" } else { "U" };
         writeln!(
             arms,
-            "Operator::{ty}AtomicLoad{bits}{sign} {{ memarg }} => Plain::AtomicLoad(Atomic::{width}, *memarg),
-            Operator::{ty}AtomicStore{bits} {{ memarg }} => Plain::AtomicStore(Atomic::{width}, *memarg),
-            Operator::{ty}AtomicRmw{bits}Cmpxchg{sign} {{ memarg }} => Plain::AtomicCmpxchg(Atomic::{width}, *memarg),"
+            "Operator::{ty}AtomicLoad{bits}{sign} {{ memarg }} => Plain::AtomicLoad(Atomic::{width}, memarg),
+            Operator::{ty}AtomicStore{bits} {{ memarg }} => Plain::AtomicStore(Atomic::{width}, memarg),
+            Operator::{ty}AtomicRmw{bits}Cmpxchg{sign} {{ memarg }} => Plain::AtomicCmpxchg(Atomic::{width}, memarg),"
         )
         .unwrap();
         for op in RMW {
             writeln!(
                 arms,
-                "Operator::{ty}AtomicRmw{bits}{op}{sign} {{ memarg }} => Plain::AtomicRmw(Rmw::{op}, Atomic::{width}, *memarg),"
+                "Operator::{ty}AtomicRmw{bits}{op}{sign} {{ memarg }} => Plain::AtomicRmw(Rmw::{op}, Atomic::{width}, memarg),"
             )
             .unwrap();
         }
@@ -635,7 +635,7 @@ fn plain(out: &mut String) {
         out,
         "/// Sorts an operator into its family.
         #[inline]
-        pub(crate) fn plain(operator: &Operator<'_>) -> Plain {{ match operator {{ {arms} _ => Plain::Other }} }}"
+        pub(crate) fn plain<'a>(operator: &'a Operator<'_>) -> Plain<'a> {{ match operator {{ {arms} _ => Plain::Other }} }}"
     )
     .unwrap();
 }

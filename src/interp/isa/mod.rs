@@ -133,23 +133,23 @@ impl Ty {
 }
 
 /// An operator whose family has one row per operator.
-pub(crate) enum Plain {
+pub(crate) enum Plain<'a> {
     /// Two operands.
     Binary(Binary),
     /// One operand.
     Unary(Unary),
     /// A plain load.
-    Load(Load, MemArg),
+    Load(Load, &'a MemArg),
     /// A plain store.
-    Store(Store, MemArg),
+    Store(Store, &'a MemArg),
     /// An atomic load.
-    AtomicLoad(Atomic, MemArg),
+    AtomicLoad(Atomic, &'a MemArg),
     /// An atomic store.
-    AtomicStore(Atomic, MemArg),
+    AtomicStore(Atomic, &'a MemArg),
     /// An atomic read-modify-write.
-    AtomicRmw(Rmw, Atomic, MemArg),
+    AtomicRmw(Rmw, Atomic, &'a MemArg),
     /// An atomic compare-exchange.
-    AtomicCmpxchg(Atomic, MemArg),
+    AtomicCmpxchg(Atomic, &'a MemArg),
     /// None of these.
     Other,
 }

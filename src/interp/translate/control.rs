@@ -337,7 +337,7 @@ impl Translator {
     fn jump_forward(&mut self, op: Op, args: Args, label: &mut Label) {
         debug_assert!(self.pending.is_none());
         let position = self.encoder.emit(op, &args.u32(0), self.offset);
-        self.encoder.refer(position, args.bytes().len(), label);
+        self.encoder.refer(position, args.len(), label);
     }
 
     /// Emits a branch to a block.
@@ -345,7 +345,7 @@ impl Translator {
         let mut label = self.blocks[block].label;
         if let Kind::Loop { ordinal, start } = self.blocks[block].kind {
             debug_assert!(self.pending.is_none());
-            let at = args.bytes().len();
+            let at = args.len();
             let weight = (self.count - start).clamp(1, MOST_WEIGHT) as u16;
             let args = args.u32(0).u32(0).u16(weight);
             let position = self.encoder.emit(op, &args, self.offset);
@@ -555,7 +555,7 @@ impl Translator {
         let from = self.arguments(func);
         let op = if element == Src::Acc { Op::CallIndirectA } else { Op::CallIndirectS };
         let args = element.encode(Args::NONE, Ty::I32).u32(table).u32(Self::tag(env, ty)).u32(ty);
-        self.emit_with_frame(op, args.slot(self.slot(from)), Args::NONE);
+        self.emit_with_frame(op, args.slot(self.slot(from)), None);
         self.results_of(func, from)
     }
 
@@ -573,16 +573,17 @@ impl Translator {
         let from = self.arguments(func);
         let args = Args::NONE.slot(element).u32(table).u32(Self::tag(env, ty)).u32(ty);
         let args = args.slot(self.slot(from)).u16(func.params().len() as u16).slot(self.link());
-        let results = Args::NONE.u16(func.results().len() as u16);
-        self.emit_with_frame(Op::TailCallIndirect, args, results);
+        let results = func.results().len() as u16;
+        self.emit_with_frame(Op::TailCallIndirect, args, Some(results));
         self.skipping = Some(0);
     }
 
-    /// Emits an instruction with the number of slots of the frame, which is not known yet, between these operands.
-    pub(super) fn emit_with_frame(&mut self, op: Op, before: Args, after: Args) {
+    /// Emits an instruction with the number of slots of the frame, which is not known yet, behind these operands, and perhaps one more.
+    pub(super) fn emit_with_frame(&mut self, op: Op, before: Args, after: Option<u16>) {
         debug_assert!(self.pending.is_none());
-        let args = before.u16(0).append(&after);
+        let args = before.u16(0);
+        let args = if let Some(after) = after { args.u16(after) } else { args };
         let position = self.encoder.emit(op, &args, self.offset);
-        self.frame_fields.push(position.operand(before.bytes().len()));
+        self.frame_fields.push(position.operand(before.len()));
     }
 }

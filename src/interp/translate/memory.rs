@@ -216,7 +216,7 @@ impl Translator {
         let content = env.globals[global as usize].content_type;
         if matches!(content, ValType::Ref(_)) && env.global_escapes[global as usize] {
             let value = self.pop_slot();
-            self.emit_with_frame(Op::GlobalSetRef, Args::NONE.u32(global).slot(value), Args::NONE);
+            self.emit_with_frame(Op::GlobalSetRef, Args::NONE.u32(global).slot(value), None);
             return Ok(());
         }
         let mut src = self.pop1();
@@ -251,8 +251,7 @@ impl Translator {
 
     fn finish_call_out(&mut self, op: Op, args: Args, result: Option<Ty>) {
         let to = self.slot(self.stack.len());
-        let after = if result.is_some() { Args::NONE.slot(to) } else { Args::NONE };
-        self.emit_with_frame(op, args, after);
+        self.emit_with_frame(op, args, result.map(|_| to.0));
         self.forget();
         if let Some(ty) = result {
             self.push(ty, Value::Place);
