@@ -15,14 +15,14 @@ pub(crate) fn print(translated: &Translated<'_>) -> String {
         for operand in mark.op.operands() {
             let value = read(code, at, operand.size());
             line.push(' ');
-            line.push_str(&show(*operand, value, at));
+            line.push_str(&show(*operand, value, mark.position.0));
             at += operand.size();
         }
         if matches!(mark.op, Op::BrTableS | Op::BrTableA) {
             let last = read(code, at - 4, 4);
             for _ in 0..=last {
                 line.push(' ');
-                line.push_str(&show(Operand::Target, read(code, at, 4), at));
+                line.push_str(&show(Operand::Target, read(code, at, 4), at as u32));
                 at += 4;
             }
         }
@@ -37,7 +37,8 @@ fn read(code: &[u8], at: usize, size: usize) -> u64 {
     u64::from_le_bytes(bytes)
 }
 
-fn show(operand: Operand, value: u64, at: usize) -> String {
+/// An operand; targets count from `base`.
+fn show(operand: Operand, value: u64, base: u32) -> String {
     match operand {
         Operand::Slot => format!("s{value}"),
         Operand::Acc => "acc".into(),
@@ -48,8 +49,8 @@ fn show(operand: Operand, value: u64, at: usize) -> String {
         Operand::ImmF32 => format!("{:?}", f32::from_bits(value as u32)),
         Operand::ImmF64 => format!("{:?}", f64::from_bits(value)),
         Operand::Offset => format!("+{value}"),
-        Operand::Target => format!("=> {}", at as i64 + i64::from(value as i32)),
-        Operand::Site => format!("site {}", at as i64 + i64::from(value as i32)),
+        Operand::Target => format!("=> {}", base.wrapping_add(value as u32)),
+        Operand::Site => format!("site {}", base.wrapping_add(value as u32)),
         Operand::Weight => format!("weight {value}"),
         Operand::U16 | Operand::U32 => format!("{value}"),
     }
