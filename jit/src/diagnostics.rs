@@ -12,9 +12,11 @@ use inkwell::llvm_sys::core::{
 use inkwell::llvm_sys::prelude::LLVMDiagnosticInfoRef;
 
 use crate::error::{CompileError, Result};
+use crate::presence::Presence;
 
 /// Runs a job in a context of its own. What LLVM calls an error meanwhile is the job's.
 pub(crate) fn in_context<T>(run: impl FnOnce(&Context) -> Result<T>) -> Result<T> {
+    let _presence = Presence::enter().ok_or(CompileError::Ending)?;
     let errors: RefCell<Vec<String>> = RefCell::default();
     let result = {
         let context = Context::create();

@@ -38,6 +38,9 @@ pub enum CompileError {
     /// Compiling again gave other code, so that its lines say nothing of the first.
     #[error("the same functions came out as other code the second time")]
     Differs,
+    /// The process is ending, and LLVM with it.
+    #[error("the process is ending")]
+    Ending,
     /// LLVM, or our use of it, failed. A fault of the compiler.
     #[error("LLVM: {0}")]
     Llvm(String),

@@ -19,6 +19,8 @@ mod compile;
 #[cfg(feature = "llvm")]
 mod debug;
 #[cfg(feature = "llvm")]
+mod destructors;
+#[cfg(feature = "llvm")]
 mod diagnostics;
 #[cfg(feature = "llvm")]
 mod emitted;
@@ -32,6 +34,8 @@ mod lines;
 mod llvm_load;
 #[cfg(feature = "llvm")]
 mod orc;
+#[cfg(feature = "llvm")]
+mod presence;
 #[cfg(feature = "llvm")]
 mod target;
 #[cfg(feature = "llvm")]

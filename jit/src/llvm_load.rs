@@ -12,6 +12,9 @@ use std::sync::OnceLock;
 use inkwell::llvm_sys::support::LLVMParseCommandLineOptions;
 use inkwell::targets::{InitializationConfig, Target};
 
+use crate::destructors;
+use crate::presence::{self, Presence};
+
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
 compile_error!("the feature `llvm` needs x86-64 Linux; build with --no-default-features");
 
@@ -82,6 +85,11 @@ pub fn load() -> Result<&'static LlvmInfo, LoadError> {
 }
 
 fn load_once() -> Result<LlvmInfo, LoadError> {
+    // Once before the library registers its destructors, in case the process ends meanwhile, and once after.
+    presence::guard_exit();
+    let Some(_presence) = Presence::enter() else {
+        return Err(LoadError::NotFound { reason: "the process is ending".to_owned() });
+    };
     let handle = match std::env::var_os(LLVM_VARIABLE) {
         Some(path) => {
             open(&CString::new(path.into_vec()).expect("the environment holds no zero bytes"))
@@ -93,6 +101,15 @@ fn load_once() -> Result<LlvmInfo, LoadError> {
     // SAFETY: `load_once` runs once, and nothing calls LLVM before it is done.
     unsafe { fill_slots(handle) };
     set_up();
+    // SAFETY: the library is never closed, and no other thread is in it before this returns.
+    let replaced = unsafe {
+        let inside = libc::dlsym(handle, c"LLVMGetVersion".as_ptr());
+        destructors::keep_statics(inside as usize)
+    };
+    if replaced == 0 {
+        tracing::debug!("the loaded LLVM registers destructors while it works");
+    }
+    presence::guard_exit();
     Ok(info)
 }
 

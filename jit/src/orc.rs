@@ -26,6 +26,7 @@ use crate::abi::Builtin;
 use crate::compile::{Object, Symbol};
 use crate::lines::Recipe;
 use crate::llvm_load;
+use crate::presence::Presence;
 
 /// Why code could not be put to its place.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +35,9 @@ pub enum LinkError {
     /// LLVM could not be loaded.
     #[error(transparent)]
     Load(#[from] crate::LoadError),
+    /// The process is ending, and LLVM with it.
+    #[error("the process is ending")]
+    Ending,
     /// ORC refused.
     #[error("linking: {0}")]
     Orc(String),
@@ -58,6 +62,7 @@ impl CodeSpace {
     /// If LLVM cannot be loaded, or refuses.
     pub fn new(builtins: &[(Builtin, usize)]) -> Result<CodeSpace, LinkError> {
         llvm_load::load()?;
+        let _presence = Presence::enter().ok_or(LinkError::Ending)?;
         let mut jit = std::ptr::null_mut();
         // SAFETY: without a builder, LLJIT takes its defaults for this machine: JITLink on x86-64 Linux.
         check(unsafe { LLVMOrcCreateLLJIT(&raw mut jit, std::ptr::null_mut()) })?;
@@ -77,6 +82,7 @@ impl CodeSpace {
     /// # Errors
     /// If there is no memory, or the code refers to a runtime function that [`CodeSpace::new`] was not told of.
     pub fn link(&self, object: &Object) -> Result<Linked, LinkError> {
+        let _presence = Presence::enter().ok_or(LinkError::Ending)?;
         let jit = &self.jit;
         let Some(first) = object.symbols.first() else {
             return Ok(Linked { symbols: Vec::new(), recipe: None, tracker: None });
@@ -137,6 +143,7 @@ impl Linked {
     /// # Errors
     /// If ORC refuses.
     pub fn remove(self) -> Result<(), LinkError> {
+        let _presence = Presence::enter().ok_or(LinkError::Ending)?;
         match self.tracker {
             // SAFETY: the tracker is valid, and so is its session.
             Some(tracker) => check(unsafe { LLVMOrcResourceTrackerRemove(tracker.tracker) }),
@@ -158,6 +165,7 @@ unsafe impl Sync for Tracker {}
 
 impl Drop for Tracker {
     fn drop(&mut self) {
+        let Some(_presence) = Presence::enter() else { return };
         // SAFETY: we hold one reference, and `jit` keeps the session alive until after this.
         unsafe { LLVMOrcReleaseResourceTracker(self.tracker) };
         debug_assert!(!self.jit.0.is_null());
@@ -211,6 +219,7 @@ impl Jit {
 
 impl Drop for Jit {
     fn drop(&mut self) {
+        let Some(_presence) = Presence::enter() else { return };
         // SAFETY: nobody else has it any more.
         if let Err(error) = check(unsafe { LLVMOrcDisposeLLJIT(self.0) }) {
             tracing::warn!(%error, "a code space could not be freed");

@@ -1,5 +1,7 @@
 //! Target machines and pipelines: what "quick" and "full" mean to LLVM.
 
+use std::mem::ManuallyDrop;
+
 use inkwell::OptimizationLevel;
 use inkwell::module::Module;
 use inkwell::passes::PassBuilderOptions;
@@ -7,6 +9,7 @@ use inkwell::targets::{CodeModel, RelocMode, Target, TargetMachine};
 
 use crate::compile::Level;
 use crate::error::{CompileError, Result};
+use crate::presence::Presence;
 
 /// The passes of the full level. Close to LLVM's O2 in result, at two thirds of its time.
 ///
@@ -23,15 +26,28 @@ const FULL_PASSES: &str = concat!(
 
 /// One target machine for each level.
 pub(crate) struct Machines {
-    quick: TargetMachine,
-    full: TargetMachine,
+    quick: ManuallyDrop<TargetMachine>,
+    full: ManuallyDrop<TargetMachine>,
+}
+
+impl Drop for Machines {
+    fn drop(&mut self) {
+        if let Some(_presence) = Presence::enter() {
+            // SAFETY: they are not used after this.
+            unsafe {
+                ManuallyDrop::drop(&mut self.quick);
+                ManuallyDrop::drop(&mut self.full);
+            }
+        }
+    }
 }
 
 impl Machines {
     pub fn new() -> Result<Self> {
+        let _presence = Presence::enter().ok_or(CompileError::Ending)?;
         Ok(Machines {
-            quick: machine(OptimizationLevel::None)?,
-            full: machine(OptimizationLevel::Default)?,
+            quick: ManuallyDrop::new(machine(OptimizationLevel::None)?),
+            full: ManuallyDrop::new(machine(OptimizationLevel::Default)?),
         })
     }
 

@@ -5,7 +5,7 @@ use super::code::{CodeRange, CodeStore};
 use super::queue::Request;
 use crate::vm::builtins;
 use updraft_jit::env::ModuleEnv;
-use updraft_jit::{CodeSpace, CompileError, Compiler, Job, Level, Symbol, Trampolines};
+use updraft_jit::{CodeSpace, CompileError, Compiler, Job, Level, LinkError, Symbol, Trampolines};
 
 /// Where the machine code of a module lives.
 pub(crate) struct Machine {
@@ -32,6 +32,8 @@ pub(crate) enum Failure {
     /// This function cannot be; the others of the request could.
     Function(u32, String),
     Request(String),
+    /// The process is ending, and LLVM with it.
+    Ending,
 }
 
 /// Compiles, links and publishes what was asked for.
@@ -49,9 +51,13 @@ pub(crate) fn compile(compiler: &mut Compiler, request: &Request) -> Result<(), 
     let start = std::time::Instant::now();
     let object = compiler.compile(&module.env, &module.bytes, &job).map_err(|e| match e {
         CompileError::Unsupported { func, .. } => Failure::Function(func, e.to_string()),
+        CompileError::Ending => Failure::Ending,
         e => Failure::Request(e.to_string()),
     })?;
-    let linked = machine.space.link(&object).map_err(|e| Failure::Request(e.to_string()))?;
+    let linked = machine.space.link(&object).map_err(|e| match e {
+        LinkError::Ending => Failure::Ending,
+        e => Failure::Request(e.to_string()),
+    })?;
     let time = start.elapsed();
 
     // Whatever code may call must be there before the code itself: stubs and invokers first.

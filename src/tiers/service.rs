@@ -117,6 +117,10 @@ fn work(shared: &Shared) {
                     tracing::info!(func, error, "not compiled");
                     request.drop_function(func);
                 }
+                Err(Failure::Ending) => {
+                    request.set_failed();
+                    break;
+                }
                 Err(Failure::Request(error)) => {
                     tracing::warn!(functions = ?request.functions, error, "not compiled");
                     request.set_failed();

@@ -1,0 +1,73 @@
+//! The end of the process while threads compile: it waits for them to leave LLVM, and goes on with its own code.
+#![cfg(feature = "llvm")]
+
+mod common;
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, exit};
+use std::sync::mpsc;
+
+use common::{LEVELS, Wasm, addresses};
+use updraft_jit::{CodeSpace, Compiler, Job, Options};
+
+/// Tells the test that it is the process to end, and after how many rounds of compiling.
+const ROUNDS: &str = "UPDRAFT_TEST_EXIT_AFTER";
+const CODE: i32 = 42;
+
+#[test]
+fn the_process_ends_while_threads_compile() {
+    if let Ok(rounds) = std::env::var(ROUNDS) {
+        compile_and_exit(rounds.parse().expect("a number"));
+    }
+    let this = std::env::current_exe().expect("a path");
+    for rounds in 0..24 {
+        let output = Command::new(&this)
+            .args(["--exact", "the_process_ends_while_threads_compile", "--nocapture"])
+            .env(ROUNDS, rounds.to_string())
+            .output()
+            .expect("it starts");
+        let (code, signal) = (output.status.code(), output.status.signal());
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((code, signal), (Some(CODE), None), "after {rounds} rounds: {said}");
+    }
+}
+
+fn compile_and_exit(rounds: usize) -> ! {
+    let (sender, done) = mpsc::channel();
+    for worker in 0..3 {
+        let sender = sender.clone();
+        std::thread::spawn(move || work(worker, &sender));
+    }
+    // The first rounds end within the loading of LLVM.
+    for _ in 0..rounds {
+        done.recv().expect("the workers go on");
+    }
+    exit(CODE)
+}
+
+fn work(worker: usize, done: &mpsc::Sender<()>) {
+    let wasm = Wasm::new(
+        "(module (func (param i32) (result i32) (local i32)
+           (loop
+             (local.set 1 (i32.add (i32.mul (local.get 1) (i32.const 31)) (local.get 0)))
+             (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))
+           (local.get 1)))",
+    );
+    for round in worker.. {
+        // Everything of LLVM comes and goes meanwhile.
+        let Ok(mut compiler) = Compiler::new(Options::default()) else { return };
+        let Ok(space) = CodeSpace::new(&addresses()) else { return };
+        let job = Job {
+            functions: &[0],
+            level: LEVELS[round % 2],
+            osr: &[(0, 0)],
+            stub_known: &|_| false,
+            invoker_known: &|_| false,
+        };
+        let Ok(object) = compiler.compile(&wasm.env, &wasm.bytes, &job) else { return };
+        let Ok(_linked) = space.link(&object) else { return };
+        if done.send(()).is_err() {
+            return;
+        }
+    }
+}
