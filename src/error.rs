@@ -1,5 +1,8 @@
 //! What can go wrong while a program is linked and runs.
 
+use crate::module::Module;
+use crate::tiers::CodePlace;
+use crate::vm::Place;
 use std::fmt;
 use std::sync::Arc;
 use updraft_jit::abi::TrapCode;
@@ -84,13 +87,65 @@ pub struct Trap {
 
 /// One wasm frame of a backtrace.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Frame {
     /// Function index in its module.
     pub func: u32,
     /// Name of the function.
     pub name: String,
-    /// Byte offset of the instruction in the module, where the tier knows it.
+    /// Byte offset of the instruction in the module. Frames of compiled code have none before [`Trap::locate`].
     pub offset: Option<u32>,
+    /// The place in the source, as the module's DWARF tells it, after [`Trap::locate`]: the function that was inlined
+    /// innermost first, the function itself last.
+    pub source: Vec<SourceLocation>,
+    pub(crate) module: Module,
+    #[cfg_attr(not(feature = "llvm"), expect(dead_code, reason = "no compiler, no machine code"))]
+    pub(crate) code: Option<CodePlace>,
+}
+
+/// A place in source code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SourceLocation {
+    /// Name of the function.
+    pub function: Option<String>,
+    /// Path of the file, as the compiler wrote it down.
+    pub file: String,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column, from 1, where it is known.
+    pub column: Option<u32>,
+}
+
+impl fmt::Display for SourceLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)?;
+        match self.column {
+            Some(column) => write!(f, ":{column}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Frame {
+    pub(crate) fn new(module: Module, func: u32, place: Place) -> Frame {
+        let name = module.function_name(func).into_owned();
+        let (offset, code) = match place {
+            Place::Wasm(offset) => (Some(offset), None),
+            Place::Machine(code) => (None, Some(code)),
+        };
+        Frame { func, name, offset, source: Vec::new(), module, code }
+    }
+}
+
+impl Trap {
+    /// Finds the byte offsets of the frames in compiled code, and the source of all frames whose module has DWARF.
+    ///
+    /// Code is compiled without line tables, so this compiles the functions of the backtrace again: it takes
+    /// milliseconds, seconds for very large functions. The command line calls it once the program has stopped.
+    pub fn locate(&mut self) {
+        crate::observe::locate(&mut self.frames);
+    }
 }
 
 impl std::error::Error for Trap {}
@@ -108,6 +163,13 @@ impl fmt::Display for Trap {
             write!(f, "\n  {i:>3}: {}", frame.name)?;
             if let Some(offset) = frame.offset {
                 write!(f, " @ {offset:#x}")?;
+            }
+            for source in &frame.source {
+                write!(f, "\n       at {source}")?;
+                if let Some(function) = source.function.as_ref().filter(|_| frame.source.len() > 1)
+                {
+                    write!(f, " in {function}")?;
+                }
             }
         }
         if self.frames.len() > SHOWN {

@@ -55,7 +55,7 @@ mod val;
 mod vm;
 
 pub use engine::{Config, Engine};
-pub use error::{Error, Frame, LinkError, Stopped, Trap};
+pub use error::{Error, Frame, LinkError, SourceLocation, Stopped, Trap};
 pub use func::{Caller, Func, TypedFunc};
 pub use host::wasi::{WasiCtx, WasiCtxBuilder};
 pub use host::wasi_link::add_wasi;

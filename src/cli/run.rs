@@ -188,7 +188,8 @@ fn prepare(args: &Args, engine: &Engine, module: &Module) -> Result<Process, Str
 fn report(result: Result<i32, Error>, args: &Args) -> i32 {
     match result {
         Ok(code) | Err(Error::Exit(code)) => code,
-        Err(Error::Trap(trap)) => {
+        Err(Error::Trap(mut trap)) => {
+            trap.locate();
             print_err(&format!("updraft: {trap}\n"));
             TRAPPED
         }

@@ -191,7 +191,7 @@ impl Module {
     /// offset and the cause.
     pub fn new(engine: &Engine, bytes: impl AsRef<[u8]>) -> Result<Module, ModuleError> {
         let bytes = bytes.as_ref();
-        let owned = match text_to_binary(bytes)? {
+        let owned = match text_to_binary(bytes, None)? {
             Cow::Borrowed(bytes) => bytes.into(),
             Cow::Owned(bytes) => bytes.into_boxed_slice(),
         };
@@ -219,7 +219,8 @@ impl Module {
         if map.starts_with(b"\0asm") {
             Self::from_bytes(engine, ModuleBytes::Mapped(map))
         } else {
-            Self::new(engine, &map[..])
+            let bytes = text_to_binary(&map, Some(path))?;
+            Self::from_bytes(engine, ModuleBytes::Owned(bytes.into()))
         }
     }
 
@@ -299,14 +300,19 @@ impl ModuleInner {
     }
 }
 
-/// Translates the text format; binary modules pass through.
-fn text_to_binary(bytes: &[u8]) -> Result<Cow<'_, [u8]>, ModuleError> {
+/// Translates the text format; binary modules pass through. The text of a file gets DWARF, so that backtraces can tell its
+/// lines.
+fn text_to_binary<'a>(bytes: &'a [u8], path: Option<&Path>) -> Result<Cow<'a, [u8]>, ModuleError> {
     if bytes.starts_with(b"\0") || bytes.is_empty() {
         return Ok(Cow::Borrowed(bytes));
     }
     let Ok(text) = std::str::from_utf8(bytes) else {
         return Ok(Cow::Borrowed(bytes)); // The decoder names what is wrong with it.
     };
-    let buffer = wat::parse_str(text).map_err(|e| ModuleError::Text(e.to_string()))?;
+    let mut parser = wat::Parser::new();
+    if path.is_some() {
+        parser.generate_dwarf(wat::GenerateDwarf::Lines);
+    }
+    let buffer = parser.parse_str(path, text).map_err(|e| ModuleError::Text(e.to_string()))?;
     Ok(Cow::Owned(buffer))
 }

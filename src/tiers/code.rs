@@ -129,6 +129,30 @@ pub struct CompileCost {
 pub(crate) struct CodeRange {
     pub end: usize,
     pub func: u32,
+    /// How it was made.
+    #[cfg(feature = "llvm")]
+    pub made: Option<(updraft_jit::Symbol, std::sync::Arc<updraft_jit::Recipe>)>,
+}
+
+/// A place in machine code.
+#[derive(Debug, Clone)]
+pub(crate) struct CodePlace {
+    pub func: u32,
+    /// Bytes from the start of the symbol.
+    #[cfg_attr(not(feature = "llvm"), expect(dead_code, reason = "no compiler, no machine code"))]
+    pub offset: usize,
+    #[cfg(feature = "llvm")]
+    pub made: Option<(updraft_jit::Symbol, std::sync::Arc<updraft_jit::Recipe>)>,
+}
+
+impl CodePlace {
+    /// Whether it is in an entry into a loop.
+    pub fn is_loop_entry(&self) -> bool {
+        #[cfg(feature = "llvm")]
+        return matches!(self.made, Some((updraft_jit::Symbol::Osr { .. }, _)));
+        #[cfg(not(feature = "llvm"))]
+        false
+    }
 }
 
 /// All code of one module.
@@ -228,11 +252,16 @@ impl CodeStore {
         self.ranges.write().expect("no panics hold it").insert(start, range);
     }
 
-    /// The function that an address in machine code belongs to.
-    pub fn find(&self, pc: usize) -> Option<u32> {
+    /// What an address in machine code belongs to.
+    pub fn find(&self, pc: usize) -> Option<CodePlace> {
         let ranges = self.ranges.read().expect("no panics hold it");
-        let (_, range) = ranges.range(..=pc).next_back()?;
-        (pc < range.end).then_some(range.func)
+        let (start, range) = ranges.range(..=pc).next_back()?;
+        (pc < range.end).then(|| CodePlace {
+            func: range.func,
+            offset: pc - start,
+            #[cfg(feature = "llvm")]
+            made: range.made.clone(),
+        })
     }
 
     pub fn add_cost(&self, func: u32, tier: Tier, time: Duration, bytes: usize) {

@@ -4,6 +4,7 @@ use super::Tier;
 use super::code::{CodeRange, CodeStore};
 use super::queue::Request;
 use crate::vm::builtins;
+use std::sync::Arc;
 use updraft_jit::env::ModuleEnv;
 use updraft_jit::{CodeSpace, CompileError, Compiler, Job, Level, LinkError, Symbol, Trampolines};
 
@@ -60,6 +61,7 @@ pub(crate) fn compile(compiler: &mut Compiler, request: &Request) -> Result<(), 
     })?;
     let time = start.elapsed();
 
+    let recipe = linked.recipe.clone().map(Arc::new);
     // Whatever code may call must be there before the code itself: stubs and invokers first.
     let mut bytes = 0;
     for symbol in &linked.symbols {
@@ -72,7 +74,8 @@ pub(crate) fn compile(compiler: &mut Compiler, request: &Request) -> Result<(), 
             Symbol::Invoker(ty) => code.set_invoker(ty, symbol.address),
             Symbol::Function(func) | Symbol::Osr { func, .. } => {
                 let end = symbol.address + symbol.size;
-                code.add_range(symbol.address, CodeRange { end, func });
+                let made = recipe.clone().map(|recipe| (symbol.symbol, recipe));
+                code.add_range(symbol.address, CodeRange { end, func, made });
             }
         }
     }

@@ -18,9 +18,11 @@ mod service;
 mod strategy;
 pub(crate) mod tuning;
 
-pub(crate) use code::CodeStore;
+pub(crate) use code::{CodePlace, CodeStore};
 pub use code::{CompileCost, Tier};
 pub(crate) use service::CompileService;
+#[cfg(feature = "llvm")]
+pub(crate) use service::{COMPILER_STACK, compiler_options};
 pub use strategy::{Strategy, UnknownStrategy};
 
 use crate::error::Error;

@@ -10,7 +10,8 @@ struct Shared {
     queue: Queue,
     /// Set once LLVM turned out not to be there.
     unavailable: AtomicBool,
-    exact_traps: bool,
+    #[cfg(feature = "llvm")]
+    options: updraft_jit::Options,
 }
 
 /// The compile threads of an engine. They start with the first request and end when there is nothing to do.
@@ -26,7 +27,8 @@ impl CompileService {
             shared: Arc::new(Shared {
                 queue: Queue::default(),
                 unavailable: AtomicBool::new(cfg!(not(feature = "llvm"))),
-                exact_traps: config.exact_traps,
+                #[cfg(feature = "llvm")]
+                options: compiler_options(config),
             }),
             threads: config.compile_threads.map_or_else(OnceLock::new, OnceLock::from),
         }
@@ -54,8 +56,7 @@ impl CompileService {
             let shared = self.shared.clone();
             let worker = std::thread::Builder::new()
                 .name("updraft-compile".into())
-                // LLVM recurses over what it compiles.
-                .stack_size(16 << 20)
+                .stack_size(COMPILER_STACK)
                 .spawn(move || work(&shared));
             if let Err(error) = worker {
                 tracing::warn!(%error, "cannot start a compile thread; the program goes on in lower tiers");
@@ -81,20 +82,28 @@ fn fail(request: Request) {
     }
 }
 
+/// What all code of an engine has in common.
+#[cfg(feature = "llvm")]
+pub(crate) fn compiler_options(config: &Config) -> updraft_jit::Options {
+    updraft_jit::Options {
+        exact_traps: config.exact_traps,
+        // Functions with tail calls stay interpreted, so that chains across tiers take no native stack.
+        tail_calls: false,
+        ..updraft_jit::Options::default()
+    }
+}
+
+/// Native stack for the compiler, in bytes: LLVM recurses over what it compiles.
+pub(crate) const COMPILER_STACK: usize = 16 << 20;
+
 #[cfg(feature = "llvm")]
 fn work(shared: &Shared) {
     use super::link::{self, Failure};
-    use updraft_jit::{Compiler, Options};
+    use updraft_jit::Compiler;
 
-    let options = Options {
-        exact_traps: shared.exact_traps,
-        // Functions with tail calls stay interpreted, so that chains across tiers take no native stack.
-        tail_calls: false,
-        ..Options::default()
-    };
     let compiler = updraft_jit::load().map_err(|e| e.to_string()).and_then(|info| {
         tracing::debug!(?info, "LLVM is loaded");
-        Compiler::new(options).map_err(|e| e.to_string())
+        Compiler::new(shared.options).map_err(|e| e.to_string())
     });
     let mut compiler = match compiler {
         Ok(compiler) => compiler,
@@ -136,7 +145,6 @@ fn work(shared: &Shared) {
 
 #[cfg(not(feature = "llvm"))]
 fn work(shared: &Shared) {
-    let _ = shared.exact_traps;
     while let Some(request) = shared.queue.pop_now() {
         fail(request);
     }

@@ -6,11 +6,10 @@
 //! recorded in the thread.
 
 use super::refs::FuncTarget;
-use super::{InstanceData, VmThread, sys};
+use super::{InstanceData, Place, VmThread, sys};
 use crate::error::{Error, Stopped};
 use crate::func::Caller;
 use crate::interp;
-use crate::module::ModuleInner;
 use crate::threads::Cause;
 use crate::tiers;
 use std::sync::atomic::Ordering;
@@ -55,7 +54,7 @@ pub(crate) unsafe fn trap(ctx: *mut VmContext, code: TrapCode) {
 pub(crate) unsafe fn add_frame(ctx: *mut VmContext, func: u32, wasm_offset: u32) {
     // SAFETY: by contract.
     let (thread, instance) = unsafe { (thread(ctx), InstanceData::of(ctx)) };
-    thread.add_frame(&instance.module, func, Some(wasm_offset));
+    thread.add_frame(&instance.module, func, Place::Wasm(wasm_offset));
 }
 
 /// What the interpreter must know of the module of a context to resolve a backtrace.
@@ -319,12 +318,17 @@ pub(crate) unsafe fn record_native(
     if let Some(code) = TrapCode::from_u32(code) {
         thread.trap(code);
     }
-    let module: &ModuleInner = &instance.module;
+    let module = &instance.module;
     let (mut pc, mut fp) = (pc, fp);
+    let mut in_entry = false;
     loop {
         // A return address may lie behind its function: look at the call before it.
-        if let Some(func) = module.code.find(pc.wrapping_sub(1)) {
-            thread.add_frame(module, func, None);
+        if let Some(place) = module.code.find(pc.wrapping_sub(1)) {
+            // Quick code that called an entry into a loop only waits for what is the same activation of the function.
+            let continued = std::mem::replace(&mut in_entry, place.is_loop_entry());
+            if !continued {
+                thread.add_frame(module, place.func, Place::Machine(place));
+            }
         }
         if fp >= base || fp == 0 || !fp.is_multiple_of(8) {
             return;

@@ -19,4 +19,4 @@ pub(crate) mod thread;
 pub(crate) use instance::InstanceData;
 pub(crate) use memory::LinearMemory;
 pub(crate) use table::Table;
-pub(crate) use thread::VmThread;
+pub(crate) use thread::{Place, VmThread};

@@ -2,8 +2,9 @@
 
 use super::sys::ValueStack;
 use crate::error::{Error, Frame, Trap};
-use crate::module::ModuleInner;
+use crate::module::Module;
 use crate::threads::Group;
+use crate::tiers::CodePlace;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use updraft_jit::abi::{ThreadState, TrapCode, state};
@@ -34,9 +35,16 @@ struct Failure {
 }
 
 struct RawFrame {
-    module: *const ModuleInner,
+    module: Module,
     func: u32,
-    offset: Option<u32>,
+    place: Place,
+}
+
+/// Where in a function a frame is.
+pub(crate) enum Place {
+    /// At this byte of the module.
+    Wasm(u32),
+    Machine(CodePlace),
 }
 
 impl VmThread {
@@ -85,11 +93,11 @@ impl VmThread {
     }
 
     /// Adds the next outer frame to the recorded failure.
-    pub fn add_frame(&mut self, module: &ModuleInner, func: u32, offset: Option<u32>) {
+    pub fn add_frame(&mut self, module: &Module, func: u32, place: Place) {
         if let Some(failure) = &mut self.failure
             && failure.frames.len() < MAX_FRAMES
         {
-            failure.frames.push(RawFrame { module, func, offset });
+            failure.frames.push(RawFrame { module: module.clone(), func, place });
         }
     }
 
@@ -103,15 +111,9 @@ impl VmThread {
         let Failure { error, frames } = *failure;
         let Error::Trap(mut trap) = error else { return error };
         // A trap that passed through the host already has its inner frames.
-        trap.frames.extend(frames.iter().map(|frame| {
-            // SAFETY: the module is held by an instance of the store whose call is being left.
-            let module = unsafe { &*frame.module };
-            Frame {
-                func: frame.func,
-                name: module.function_name(frame.func).into_owned(),
-                offset: frame.offset,
-            }
-        }));
+        trap.frames.extend(
+            frames.into_iter().map(|frame| Frame::new(frame.module, frame.func, frame.place)),
+        );
         Error::Trap(trap)
     }
 
