@@ -20,7 +20,7 @@ use updraft_jit::abi::{GlobalCell, Ref, TrapCode};
 /// A store is used by one host thread at a time (calls take it mutably) and may move between them. Handles such as [`Func`] and
 /// [`crate::Instance`] belong to one store; using them with another panics.
 pub struct Store {
-    inner: Box<StoreInner>,
+    pub(crate) inner: Box<StoreInner>,
 }
 
 // SAFETY: everything behind the raw pointers belongs to the store, except for memories, modules and groups, which

@@ -18,6 +18,14 @@ pub struct Recipe {
     pub(crate) hash: u64,
 }
 
+impl Recipe {
+    /// At which level it was made.
+    #[must_use]
+    pub fn level(&self) -> Level {
+        self.level
+    }
+}
+
 /// The line table of an object's code.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Lines(pub(crate) Vec<SymbolLines>);

@@ -6,9 +6,11 @@ use crate::interp::InterpCode;
 use dashmap::DashMap;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, RwLock};
 use std::time::Duration;
+#[cfg(feature = "llvm")]
+use updraft_jit::Level;
 use updraft_jit::env::ModuleEnv;
 
 /// A tier.
@@ -166,6 +168,11 @@ pub(crate) struct CodeStore {
     pub osr: DashMap<(u32, u32), OsrState>,
     pub costs: Mutex<BTreeMap<(u32, Tier), CompileCost>>,
     ranges: RwLock<BTreeMap<usize, CodeRange>>,
+    /// Living instances of the module.
+    instances: AtomicUsize,
+    /// Code that can be freed once better code has replaced all of it, and no instance lives.
+    #[cfg(feature = "llvm")]
+    pieces: Mutex<Vec<updraft_jit::Linked>>,
     #[cfg(feature = "llvm")]
     machine: OnceLock<Result<super::link::Machine, String>>,
     #[cfg(not(feature = "llvm"))]
@@ -184,6 +191,9 @@ impl CodeStore {
             osr: DashMap::with_shard_amount(4),
             costs: Mutex::default(),
             ranges: RwLock::default(),
+            instances: AtomicUsize::new(0),
+            #[cfg(feature = "llvm")]
+            pieces: Mutex::default(),
             machine: OnceLock::new(),
         }
     }
@@ -262,6 +272,75 @@ impl CodeStore {
             #[cfg(feature = "llvm")]
             made: range.made.clone(),
         })
+    }
+
+    /// Notes that there is one more instance.
+    pub fn add_instance(&self) {
+        // Acquire: if `reclaim` has seen that there is none, this instance sees the code that was published before.
+        self.instances.fetch_add(1, Ordering::Acquire);
+    }
+
+    /// Notes that an instance is gone; nothing runs in it. After the last one, code that was replaced is freed.
+    pub fn remove_instance(&self) {
+        if self.instances.fetch_sub(1, Ordering::AcqRel) == 1 {
+            #[cfg(feature = "llvm")]
+            self.reclaim();
+        }
+    }
+
+    /// Leaves code to [`CodeStore::reclaim`]. Stubs and invokers are never replaced, so an object with one stays.
+    #[cfg(feature = "llvm")]
+    pub fn keep(&self, linked: updraft_jit::Linked) {
+        use updraft_jit::Symbol;
+        let replaceable = linked.symbols.iter().all(|s| match s.symbol {
+            Symbol::Function(_) | Symbol::Osr { .. } => true,
+            Symbol::Stub(_) | Symbol::Invoker(_) => false,
+        });
+        if replaceable && linked.recipe.as_ref().is_some_and(|r| r.level() == Level::Quick) {
+            self.pieces.lock().expect("no panics hold it").push(linked);
+        }
+    }
+
+    /// Frees quick code all of whose functions have full code.
+    ///
+    /// After they were found to have it, a moment without instances must be seen. Who was in the quick code, or had its
+    /// address, was in an instance; an instance that is made later finds the full code in the tables, and its interpreter the
+    /// full code in place of the function, so that it never asks for the entries into its loops.
+    #[cfg(feature = "llvm")]
+    fn reclaim(&self) {
+        use updraft_jit::Symbol;
+        let replaced = |linked: &mut updraft_jit::Linked| {
+            linked.symbols.iter().all(|s| match s.symbol {
+                Symbol::Function(func) | Symbol::Osr { func, .. } => {
+                    self.functions[func as usize].tier() == Tier::Full
+                }
+                Symbol::Stub(_) | Symbol::Invoker(_) => false,
+            })
+        };
+        let mut pieces = self.pieces.lock().expect("no panics hold it");
+        let freed: Vec<_> = pieces.extract_if(.., replaced).collect();
+        let none = self.instances.compare_exchange(0, 0, Ordering::AcqRel, Ordering::Relaxed);
+        if none.is_err() {
+            pieces.extend(freed);
+            return;
+        }
+        drop(pieces);
+        for linked in freed {
+            let mut ranges = self.ranges.write().expect("no panics hold it");
+            for symbol in &linked.symbols {
+                ranges.remove(&symbol.address);
+                if let Symbol::Osr { func, index } = symbol.symbol
+                    && let Some(state) = self.osr.get(&(func, index))
+                {
+                    state.quick.store(std::ptr::null_mut(), Ordering::Relaxed);
+                }
+            }
+            drop(ranges);
+            tracing::debug!(symbols = linked.symbols.len(), "replaced code is freed");
+            if let Err(error) = linked.remove() {
+                tracing::warn!(%error, "replaced code could not be freed");
+            }
+        }
     }
 
     pub fn add_cost(&self, func: u32, tier: Tier, time: Duration, bytes: usize) {

@@ -93,6 +93,7 @@ pub(crate) fn compile(compiler: &mut Compiler, request: &Request) -> Result<(), 
             Symbol::Stub(_) | Symbol::Invoker(_) => {}
         }
     }
+    code.keep(linked);
     tracing::debug!(
         functions = ?request.functions,
         osr = ?request.osr,

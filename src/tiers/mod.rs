@@ -218,3 +218,60 @@ fn ask(module: &Module, func: u32, index: Option<u32>, heat: u64, current: Tier)
         module.engine.compiler().submit(request);
     }
 }
+
+#[cfg(all(test, feature = "llvm"))]
+mod tests {
+    use super::{Tier, compile_now};
+    use crate::{Config, Engine, Linker, Module, Store, Strategy};
+
+    /// Two functions of one type: the invoker comes with the first, so that the second can be freed alone.
+    const TEXT: &str = r#"(module
+      (func (export "first") (param i32) (result i32) (i32.add (local.get 0) (i32.const 1)))
+      (func (export "second") (param i32) (result i32)
+        (loop (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))
+        (i32.add (local.get 0) (i32.const 2))))"#;
+
+    #[test]
+    fn replaced_code_is_freed_after_the_last_instance() {
+        let engine = Engine::new(Config { strategy: Strategy::Interp, ..Config::default() });
+        let module = Module::new(&engine, TEXT).expect("it is valid");
+        let make = |store: &mut Store| {
+            Linker::new(&engine).instantiate(store, &module).expect("no imports")
+        };
+        let mut stores =
+            [Store::new(&engine).expect("memory"), Store::new(&engine).expect("memory")];
+        let instances = stores.each_mut().map(make);
+        let compile = |store: &Store, tier, func, osr| {
+            compile_now(&store.inner.thread, &module, tier, func, osr).expect("nobody stops it");
+        };
+        compile(&stores[0], Tier::Quick, 0, None);
+        compile(&stores[0], Tier::Quick, 1, None);
+        compile(&stores[0], Tier::Quick, 1, Some(0));
+        let code = &module.code;
+        let quick = code.native(1) as usize;
+        let entry = code.osr.get(&(1, 0)).expect("made").entry(Tier::Quick).expect("made") as usize;
+        assert!(code.find(quick).is_some() && code.find(entry).is_some());
+
+        let [first, mut second] = stores;
+        compile(&first, Tier::Full, 1, None);
+        let full = code.native(1) as usize;
+        assert_ne!(full, quick);
+        drop(first);
+        assert!(code.find(quick).is_some(), "an instance may be in it");
+        let call = instances[1].func(&mut second, "second").expect("it is exported");
+        let result = call.call(&mut second, &[crate::Val::I32(9)]).expect("no trap");
+        assert!(matches!(result[..], [crate::Val::I32(2)]), "{result:?}");
+        drop(second);
+        assert!(code.find(quick).is_none() && code.find(entry).is_none());
+        assert!(code.find(full).is_some());
+        assert!(code.osr.get(&(1, 0)).expect("made").entry(Tier::Quick).is_none());
+
+        let mut third = Store::new(&engine).expect("memory");
+        let instance = make(&mut third);
+        let call = instance.func(&mut third, "second").expect("it is exported");
+        let result = call.call(&mut third, &[crate::Val::I32(9)]).expect("no trap");
+        assert!(matches!(result[..], [crate::Val::I32(2)]), "{result:?}");
+        // Quick code that was never replaced, and came with the invoker, stays.
+        assert!(code.find(code.native(0) as usize).is_some());
+    }
+}

@@ -86,6 +86,7 @@ impl InstanceData {
         });
         let memory0 = instance.memory_descs.first().copied();
         let code = &instance.module.code;
+        code.add_instance();
         let quantum = crate::tiers::quantum(instance.module.engine.config().strategy);
         let context = VmContext {
             budget: crate::tiers::first_budget(quantum).into(),
@@ -195,5 +196,6 @@ impl Drop for InstanceData {
     fn drop(&mut self) {
         // SAFETY: allocated in `new` with this layout; the store drops instances only when nothing runs.
         unsafe { dealloc(self.ctx.cast(), Self::layout(&self.module)) };
+        self.module.code.remove_instance();
     }
 }
