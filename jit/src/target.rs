@@ -5,7 +5,7 @@ use inkwell::module::Module;
 use inkwell::passes::PassBuilderOptions;
 use inkwell::targets::{CodeModel, RelocMode, Target, TargetMachine};
 
-use crate::compile::Level;
+use crate::compile::{Cpu, Level};
 use crate::error::{CompileError, Result};
 
 /// The passes of the full level. Close to LLVM's O2 in result, at two thirds of its time.
@@ -25,13 +25,23 @@ const FULL_PASSES: &str = concat!(
 pub(crate) struct Machines {
     quick: TargetMachine,
     full: TargetMachine,
+    /// Whether the machines have the instructions of SSSE3.
+    pub ssse3: bool,
 }
 
 impl Machines {
-    pub fn new() -> Result<Self> {
+    pub fn new(cpu: Cpu) -> Result<Self> {
+        let (name, features) = match cpu {
+            Cpu::Host => (
+                TargetMachine::get_host_cpu_name().to_string(),
+                TargetMachine::get_host_cpu_features().to_string(),
+            ),
+            Cpu::Baseline => ("x86-64".to_owned(), String::new()),
+        };
         Ok(Machines {
-            quick: machine(OptimizationLevel::None)?,
-            full: machine(OptimizationLevel::Default)?,
+            quick: machine(&name, &features, OptimizationLevel::None)?,
+            full: machine(&name, &features, OptimizationLevel::Default)?,
+            ssse3: features.split(',').any(|feature| feature == "+ssse3"),
         })
     }
 
@@ -60,17 +70,15 @@ impl Machines {
     }
 }
 
-fn machine(level: OptimizationLevel) -> Result<TargetMachine> {
+fn machine(cpu: &str, features: &str, level: OptimizationLevel) -> Result<TargetMachine> {
     let triple = TargetMachine::get_default_triple();
     let target =
         Target::from_triple(&triple).map_err(|error| CompileError::Llvm(error.to_string()))?;
-    let cpu = TargetMachine::get_host_cpu_name();
-    let features = TargetMachine::get_host_cpu_features();
     target
         .create_target_machine(
             &triple,
-            &cpu.to_string(),
-            &features.to_string(),
+            cpu,
+            features,
             level,
             RelocMode::PIC,
             // JITLink reaches what is far away through stubs.
