@@ -25,6 +25,16 @@ pub enum Level {
     Full,
 }
 
+/// What machine the code is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Cpu {
+    /// The one that the compiler runs on, with all its instructions.
+    #[default]
+    Host,
+    /// Any of its architecture: on x86-64, no more than SSE2.
+    Baseline,
+}
+
 /// What all of a compiler's code has in common.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Options {
@@ -36,11 +46,18 @@ pub struct Options {
     /// Whether functions with tail calls are compiled. A chain of tail calls that goes back and forth between compiled code
     /// and the interpreter takes native stack at each change; where that may happen, say no.
     pub tail_calls: bool,
+    /// The machine.
+    pub cpu: Cpu,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { exact_traps: true, canonicalize_nan: false, tail_calls: true }
+        Options {
+            exact_traps: true,
+            canonicalize_nan: false,
+            tail_calls: true,
+            cpu: Cpu::default(),
+        }
     }
 }
 
@@ -150,7 +167,7 @@ impl Compiler {
     /// If LLVM cannot be loaded.
     pub fn new(options: Options) -> Result<Compiler> {
         llvm_load::load()?;
-        Ok(Compiler { options, machines: Machines::new()? })
+        Ok(Compiler { options, machines: Machines::new(options.cpu)? })
     }
 
     /// Compiles a job. `bytes` is the module that `env` describes.
@@ -238,7 +255,8 @@ impl Compiler {
         level: Level,
         lines: bool,
     ) -> Unit<'c, 'e> {
-        let unit = Unit::new(context, env, bytes, level, self.options, lines);
+        let ssse3 = self.machines.ssse3;
+        let unit = Unit::new(context, env, bytes, level, self.options, ssse3, lines);
         self.machines.prepare(&unit.module, level);
         unit
     }

@@ -73,7 +73,7 @@ mod tests {
             );
             b.build_indirect_call(ty, assembly, &[], "")?;
             b.build_return(None)?;
-            let machines = crate::target::Machines::new()?;
+            let machines = crate::target::Machines::new(crate::Cpu::Host)?;
             let level = crate::Level::Quick;
             machines.prepare(&module, level);
             let object = inkwell::targets::FileType::Object;

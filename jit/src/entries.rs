@@ -9,7 +9,9 @@ use wasmparser::{FuncType, ValType};
 use crate::abi::Builtin;
 use crate::compile::Symbol;
 use crate::emitted;
+use crate::env::{slots as slots_in, slots_of};
 use crate::error::{CompileError, Result};
+use crate::translate::{instruction, set_slot_alignment};
 use crate::unit::Unit;
 
 /// Adds these stubs and invokers.
@@ -27,11 +29,11 @@ fn stub(unit: &Unit, index: u32) -> Result<()> {
     function.add_attribute(AttributeLoc::Param(nest), unit.attribute("nest"));
     let e = Entry::new(unit, function);
 
-    let count = ty.params().len().max(ty.results().len()).max(1);
-    let size = unit.types.i64.const_int(count as u64, false);
+    let count = slots_in(ty.params()).max(slots_in(ty.results())).max(1);
+    let size = unit.types.i64.const_int(u64::from(count), false);
     let slots = e.b.build_array_alloca(unit.types.i64, size, "")?;
-    for slot in 0..ty.params().len() {
-        e.b.build_store(e.slot(slots, slot)?, e.param(slot as u32 + 1))?;
+    for (index, (slot, _)) in (1..).zip(places(ty.params())) {
+        e.store(slots, slot, e.param(index))?;
     }
     let func = e.b.build_ptr_to_int(e.param(nest).into_pointer_value(), unit.types.i32, "")?;
     let arguments = [e.param(0).into(), func.into(), slots.into()];
@@ -52,8 +54,8 @@ fn stub(unit: &Unit, index: u32) -> Result<()> {
         [result] => e.b.build_return(Some(&e.load(slots, 0, *result)?))?,
         results => {
             let out = e.param(ty.params().len() as u32 + 1).into_pointer_value();
-            for (slot, ty) in results.iter().enumerate() {
-                e.b.build_store(e.slot(out, slot)?, e.load(slots, slot, *ty)?)?;
+            for (slot, ty) in places(results) {
+                e.store(out, slot, e.load(slots, slot, ty)?)?;
             }
             e.b.build_return(None)?
         }
@@ -71,8 +73,8 @@ fn invoker(unit: &Unit, index: u32) -> Result<()> {
     let (slots, code) = (e.param(1).into_pointer_value(), e.param(2).into_pointer_value());
 
     let mut arguments: Vec<BasicMetadataValueEnum> = vec![e.param(0).into()];
-    for (slot, ty) in ty.params().iter().enumerate() {
-        arguments.push(e.load(slots, slot, *ty)?.into());
+    for (slot, ty) in places(ty.params()) {
+        arguments.push(e.load(slots, slot, ty)?.into());
     }
     if ty.results().len() > 1 {
         // The arguments have been read, so the results may go over them.
@@ -80,7 +82,7 @@ fn invoker(unit: &Unit, index: u32) -> Result<()> {
     }
     let call = e.b.build_indirect_call(unit.native_type(ty, &[]), code, &arguments, "")?;
     if let [_] = ty.results() {
-        e.b.build_store(slots, call.try_as_basic_value().unwrap_basic())?;
+        e.store(slots, 0, call.try_as_basic_value().unwrap_basic())?;
     }
     e.b.build_return(None)?;
     Ok(())
@@ -108,8 +110,8 @@ impl<'u, 'c, 'e> Entry<'u, 'c, 'e> {
         self.function.get_nth_param(index).expect("it has the parameter")
     }
 
-    fn slot(&self, slots: PointerValue<'c>, index: usize) -> Result<PointerValue<'c>> {
-        let index = self.unit.types.i64.const_int(index as u64, false);
+    fn slot(&self, slots: PointerValue<'c>, index: u32) -> Result<PointerValue<'c>> {
+        let index = self.unit.types.i64.const_int(u64::from(index), false);
         // SAFETY: address arithmetic without `inbounds`.
         Ok(unsafe { self.b.build_gep(self.unit.types.i64, slots, &[index], "")? })
     }
@@ -117,10 +119,27 @@ impl<'u, 'c, 'e> Entry<'u, 'c, 'e> {
     fn load(
         &self,
         slots: PointerValue<'c>,
-        index: usize,
+        index: u32,
         ty: ValType,
     ) -> Result<BasicValueEnum<'c>, CompileError> {
         let place = self.slot(slots, index)?;
-        Ok(self.b.build_load(self.unit.value_type(ty), place, "")?)
+        let ty = self.unit.value_type(ty);
+        let value = self.b.build_load(ty, place, "")?;
+        set_slot_alignment(instruction(value)?, ty)?;
+        Ok(value)
     }
+
+    fn store(&self, slots: PointerValue<'c>, index: u32, value: BasicValueEnum<'c>) -> Result<()> {
+        let store = self.b.build_store(self.slot(slots, index)?, value)?;
+        set_slot_alignment(store, value.get_type())
+    }
+}
+
+/// The first slot and the type of each value.
+fn places(types: &[ValType]) -> impl Iterator<Item = (u32, ValType)> {
+    types.iter().scan(0, |next, ty| {
+        let slot = *next;
+        *next += slots_of(*ty);
+        Some((slot, *ty))
+    })
 }

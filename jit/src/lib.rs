@@ -46,7 +46,7 @@ mod translate;
 mod unit;
 
 #[cfg(feature = "llvm")]
-pub use compile::{Compiler, Job, Level, Object, Options, Symbol, Text, Timings};
+pub use compile::{Compiler, Cpu, Job, Level, Object, Options, Symbol, Text, Timings};
 #[cfg(feature = "llvm")]
 pub use error::CompileError;
 #[cfg(feature = "llvm")]

@@ -251,11 +251,15 @@ fn check(error: LLVMErrorRef) -> Result<(), LinkError> {
     }
 }
 
-/// Functions that LLVM calls on its own. The rounding ones only where the machine has no SSE 4.1.
+/// Functions that LLVM calls on its own: those that round, only where the machine has no SSE 4.1, and the fused ones where
+/// it has no FMA.
 fn library() -> impl Iterator<Item = (&'static str, usize)> {
     macro_rules! rounding {
         ($($name:ident $method:ident $ty:ty;)*) => {{
-            $(extern "C" fn $name(x: $ty) -> $ty { x.$method() })*
+            $(extern "C" fn $name(x: $ty) -> $ty {
+                // The library's function need not make a signalling NaN quiet.
+                if x.is_nan() { x + x } else { x.$method() }
+            })*
             [$((stringify!($name), $name as *const () as usize),)*]
         }};
     }
@@ -265,11 +269,18 @@ fn library() -> impl Iterator<Item = (&'static str, usize)> {
         trunc trunc f64; truncf trunc f32;
         roundeven round_ties_even f64; roundevenf round_ties_even f32;
     };
+    extern "C" fn fma(x: f64, y: f64, z: f64) -> f64 {
+        x.mul_add(y, z)
+    }
+    extern "C" fn fmaf(x: f32, y: f32, z: f32) -> f32 {
+        x.mul_add(y, z)
+    }
+    let fused = [("fma", fma as *const () as usize), ("fmaf", fmaf as *const () as usize)];
     let memory = [
         ("memcpy", libc::memcpy as *const () as usize),
         ("memmove", libc::memmove as *const () as usize),
         ("memset", libc::memset as *const () as usize),
         ("memcmp", libc::memcmp as *const () as usize),
     ];
-    memory.into_iter().chain(rounding)
+    memory.into_iter().chain(rounding).chain(fused)
 }

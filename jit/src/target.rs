@@ -7,7 +7,7 @@ use inkwell::module::Module;
 use inkwell::passes::PassBuilderOptions;
 use inkwell::targets::{CodeModel, RelocMode, Target, TargetMachine};
 
-use crate::compile::Level;
+use crate::compile::{Cpu, Level};
 use crate::error::{CompileError, Result};
 use crate::presence::Presence;
 
@@ -28,6 +28,8 @@ const FULL_PASSES: &str = concat!(
 pub(crate) struct Machines {
     quick: ManuallyDrop<TargetMachine>,
     full: ManuallyDrop<TargetMachine>,
+    /// Whether the machines have the instructions of SSSE3.
+    pub ssse3: bool,
 }
 
 impl Drop for Machines {
@@ -43,11 +45,20 @@ impl Drop for Machines {
 }
 
 impl Machines {
-    pub fn new() -> Result<Self> {
+    pub fn new(cpu: Cpu) -> Result<Self> {
         let _presence = Presence::enter().ok_or(CompileError::Ending)?;
+        let (name, features) = match cpu {
+            Cpu::Host => (
+                TargetMachine::get_host_cpu_name().to_string(),
+                TargetMachine::get_host_cpu_features().to_string(),
+            ),
+            Cpu::Baseline => ("x86-64".to_owned(), String::new()),
+        };
+        let make = |level| machine(&name, &features, level).map(ManuallyDrop::new);
         Ok(Machines {
-            quick: ManuallyDrop::new(machine(OptimizationLevel::None)?),
-            full: ManuallyDrop::new(machine(OptimizationLevel::Default)?),
+            quick: make(OptimizationLevel::None)?,
+            full: make(OptimizationLevel::Default)?,
+            ssse3: features.split(',').any(|feature| feature == "+ssse3"),
         })
     }
 
@@ -76,17 +87,15 @@ impl Machines {
     }
 }
 
-fn machine(level: OptimizationLevel) -> Result<TargetMachine> {
+fn machine(cpu: &str, features: &str, level: OptimizationLevel) -> Result<TargetMachine> {
     let triple = TargetMachine::get_default_triple();
     let target =
         Target::from_triple(&triple).map_err(|error| CompileError::Llvm(error.to_string()))?;
-    let cpu = TargetMachine::get_host_cpu_name();
-    let features = TargetMachine::get_host_cpu_features();
     target
         .create_target_machine(
             &triple,
-            &cpu.to_string(),
-            &features.to_string(),
+            cpu,
+            features,
             level,
             RelocMode::PIC,
             // JITLink reaches what is far away through stubs.

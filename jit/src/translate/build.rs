@@ -14,6 +14,7 @@ use wasmparser::ValType;
 use super::Translator;
 use crate::abi::{AbiType, Builtin, TrapCode};
 use crate::compile::Level;
+use crate::env::slots_of;
 use crate::error::{CompileError, Result};
 use crate::unit::Region;
 
@@ -271,8 +272,11 @@ impl<'c> Translator<'_, 'c, '_> {
         first: u32,
         values: &[BasicValueEnum<'c>],
     ) -> Result<()> {
-        for (slot, value) in (u64::from(first)..).zip(values) {
-            self.store(*value, self.displace(slots, 8 * slot)?, Region::Runtime)?;
+        let mut slot = u64::from(first);
+        for value in values {
+            let store = self.store(*value, self.displace(slots, 8 * slot)?, Region::Runtime)?;
+            set_slot_alignment(store, value.get_type())?;
+            slot += slots_of_type(value.get_type());
         }
         Ok(())
     }
@@ -284,23 +288,49 @@ impl<'c> Translator<'_, 'c, '_> {
         first: u32,
         types: &[ValType],
     ) -> Result<Vec<BasicValueEnum<'c>>> {
-        (u64::from(first)..)
-            .zip(types)
-            .map(|(slot, ty)| {
+        let mut slot = u64::from(first);
+        types
+            .iter()
+            .map(|ty| {
                 let place = self.displace(slots, 8 * slot)?;
-                self.load(self.unit.value_type(*ty), place, Region::Runtime)
+                slot += u64::from(slots_of(*ty));
+                self.load_slot(self.unit.value_type(*ty), place)
             })
             .collect()
     }
+
+    /// Loads a value from a slot, or from two.
+    pub(super) fn load_slot(
+        &self,
+        ty: BasicTypeEnum<'c>,
+        place: PointerValue<'c>,
+    ) -> Result<BasicValueEnum<'c>> {
+        let value = self.load(ty, place, Region::Runtime)?;
+        set_slot_alignment(instruction(value)?, ty)?;
+        Ok(value)
+    }
+}
+
+/// Slots that values of this type occupy.
+pub(super) fn slots_of_type(ty: BasicTypeEnum) -> u64 {
+    if ty.is_vector_type() { 2 } else { 1 }
+}
+
+/// Slots have the alignment of one slot, also where a vector takes two.
+pub(crate) fn set_slot_alignment(access: InstructionValue, ty: BasicTypeEnum) -> Result<()> {
+    if ty.is_vector_type() {
+        access.set_alignment(8).map_err(internal)?;
+    }
+    Ok(())
 }
 
 /// The instruction that computes a value.
-pub(super) fn instruction(value: BasicValueEnum<'_>) -> Result<InstructionValue<'_>> {
+pub(crate) fn instruction(value: BasicValueEnum<'_>) -> Result<InstructionValue<'_>> {
     value
         .as_instruction_value()
         .ok_or_else(|| CompileError::Llvm("expected an instruction".to_owned()))
 }
 
-pub(super) fn internal(error: impl std::fmt::Display) -> CompileError {
+pub(crate) fn internal(error: impl std::fmt::Display) -> CompileError {
     CompileError::Llvm(error.to_string())
 }

@@ -11,6 +11,7 @@ use wasmparser::{FuncType, Operator};
 use super::entry::Field;
 use super::{Shape, Translator};
 use crate::abi::{Builtin, Ref, TableDesc};
+use crate::env::slots;
 use crate::error::Result;
 use crate::unit::Region;
 
@@ -54,7 +55,7 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
     fn direct_call(&mut self, func: u32, then: Then) -> Result<()> {
         let env = self.unit.env;
         let type_index = env.functions[func as usize];
-        let ty = self.callee_type(type_index)?;
+        let ty = self.callee_type(type_index);
         let arguments = self.pop_many(ty.params().len())?;
         let code = self.code(self.i64(u64::from(func)))?;
         if self.is_tail(ty, then)? {
@@ -106,12 +107,10 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
         Ok(())
     }
 
-    fn callee_type(&mut self, type_index: u32) -> Result<&'e FuncType> {
+    fn callee_type(&mut self, type_index: u32) -> &'e FuncType {
         let ty = &self.unit.env.types[type_index as usize];
-        self.unit.check_types(self.func, self.offset, ty.params())?;
-        self.unit.check_types(self.func, self.offset, ty.results())?;
         self.unit.note_call(type_index);
-        Ok(ty)
+        ty
     }
 
     /// The native code of a function, as it is now.
@@ -133,14 +132,14 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
         let mut all: Vec<BasicMetadataValueEnum> = Vec::with_capacity(arguments.len() + 2);
         all.push(self.context.into());
         all.extend(arguments.iter().map(|value| BasicMetadataValueEnum::from(*value)));
-        let slots = match ty.results() {
+        let out = match ty.results() {
             [] | [_] => None,
-            results => Some(self.scratch(results.len())?),
+            results => Some(self.scratch(slots(results))?),
         };
-        all.extend(slots.map(BasicMetadataValueEnum::from));
+        all.extend(out.map(BasicMetadataValueEnum::from));
         let call = self.b.build_indirect_call(self.unit.native_type(ty, &[]), code, &all, "")?;
-        match slots {
-            Some(slots) => self.load_slots(slots, 0, ty.results()),
+        match out {
+            Some(out) => self.load_slots(out, 0, ty.results()),
             None => Ok(call.try_as_basic_value().basic().into_iter().collect()),
         }
     }
@@ -149,7 +148,7 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
     fn indirect_call(&mut self, type_index: u32, table_index: u32, then: Then) -> Result<()> {
         self.locate();
         let types = self.unit.types;
-        let ty = self.callee_type(type_index)?;
+        let ty = self.callee_type(type_index);
         let canonical = self.unit.canonical(type_index);
         let index = self.pop_int()?;
         let arguments = self.pop_many(ty.params().len())?;
@@ -189,12 +188,12 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
         let fast_end = self.current_block();
 
         self.b.position_at_end(slow);
-        let slots = self.scratch(ty.params().len().max(ty.results().len()))?;
-        self.store_slots(slots, 0, &arguments)?;
+        let place = self.scratch(slots(ty.params()).max(slots(ty.results())))?;
+        self.store_slots(place, 0, &arguments)?;
         let (table, canonical) = (self.i32(table_index), self.i32(canonical));
-        let call = [table.into(), index.into(), canonical.into(), slots.into()];
+        let call = [table.into(), index.into(), canonical.into(), place.into()];
         self.call_checked(Builtin::CallIndirect, &call)?;
-        let slow_results = self.load_slots(slots, 0, ty.results())?;
+        let slow_results = self.load_slots(place, 0, ty.results())?;
         let slow_end = self.current_block();
         self.b.build_unconditional_branch(join)?;
 

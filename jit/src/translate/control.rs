@@ -117,22 +117,19 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
         Ok(false)
     }
 
-    fn signature(&self, ty: BlockType) -> Result<BlockSignature<'e>> {
-        let signature = match ty {
+    fn signature(&self, ty: BlockType) -> BlockSignature<'e> {
+        match ty {
             BlockType::Empty => BlockSignature { params: &[], results: &[] },
             BlockType::Type(ty) => BlockSignature { params: &[], results: one(ty) },
             BlockType::FuncType(index) => {
                 let ty = &self.unit.env.types[index as usize];
                 BlockSignature { params: ty.params(), results: ty.results() }
             }
-        };
-        self.unit.check_types(self.func, self.offset, signature.params)?;
-        self.unit.check_types(self.func, self.offset, signature.results)?;
-        Ok(signature)
+        }
     }
 
     fn open(&mut self, kind: FrameKind<'c>, ty: BlockType) -> Result<()> {
-        let signature = self.signature(ty)?;
+        let signature = self.signature(ty);
         let height = self.stack.len() - signature.params.len();
         self.frames.push(Frame::new(kind, signature, height));
         Ok(())
@@ -140,7 +137,7 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
 
     fn open_if(&mut self, ty: BlockType) -> Result<()> {
         let condition = self.pop_condition()?;
-        let params = self.signature(ty)?.params.len();
+        let params = self.signature(ty).params.len();
         let params = self.peek_many(params)?;
         let (then, else_) = (self.block(), self.block());
         self.b.build_conditional_branch(condition, then, else_)?;
@@ -328,7 +325,7 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
     // Loops.
 
     fn open_loop(&mut self, ty: BlockType) -> Result<()> {
-        let signature = self.signature(ty)?;
+        let signature = self.signature(ty);
         let ordinal = self.next_loop;
         self.next_loop += 1;
         let params = self.pop_many(signature.params.len())?;

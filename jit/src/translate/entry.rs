@@ -8,11 +8,12 @@ use inkwell::values::PointerValue;
 use wasmparser::{OperatorsReader, ValType};
 
 use super::budget::LoopWeight;
-use super::build::{instruction, internal};
+use super::build::{instruction, internal, set_slot_alignment};
 use super::control::{BlockSignature, Frame, FrameKind};
 use super::{Local, Shape, Translator};
 use crate::abi::{GLOBAL_SIZE, GLOBALS_OFFSET, TrapCode, VmContext, frame};
 use crate::compile::Level;
+use crate::env::slots_of;
 use crate::error::{CompileError, Result};
 use crate::unit::{Region, Unit};
 
@@ -102,12 +103,14 @@ impl<'u, 'c, 'e> Translator<'u, 'c, 'e> {
         for (index, ty) in types.iter().enumerate() {
             let llvm = unit.value_type(*ty);
             let place = self.entry.build_alloca(llvm, "")?;
-            self.locals.push(Local { place, ty: *ty });
+            let slot = self.local_slots();
+            self.locals.push(Local { place, ty: *ty, slot });
             let first = match self.shape {
                 Shape::Osr { .. } => {
-                    let slots = self.osr_slots();
-                    let place = slot(&self.entry, unit, slots, index as u32)?;
-                    self.entry.build_load(llvm, place, "")?
+                    let place = slot_place(&self.entry, unit, self.osr_slots(), slot)?;
+                    let value = self.entry.build_load(llvm, place, "")?;
+                    set_slot_alignment(instruction(value)?, llvm)?;
+                    value
                 }
                 Shape::Function if index < params => {
                     self.function.get_nth_param(index as u32 + 1).expect("it has the parameter")
@@ -126,7 +129,12 @@ impl<'u, 'c, 'e> Translator<'u, 'c, 'e> {
 
     /// The first slot of the operands in a frame.
     pub(super) fn operand_slot(&self) -> u32 {
-        self.locals.len() as u32 + frame::LINK_SLOTS
+        self.local_slots() + frame::LINK_SLOTS
+    }
+
+    /// Slots of the locals that there are so far.
+    fn local_slots(&self) -> u32 {
+        self.locals.last().map_or(0, |local| local.slot + slots_of(local.ty))
     }
 
     /// A pointer that stays the same, loaded in the entry block.
@@ -183,8 +191,8 @@ impl<'u, 'c, 'e> Translator<'u, 'c, 'e> {
     }
 
     /// Memory for this many slots, to be used at once.
-    pub(super) fn scratch(&mut self, slots: usize) -> Result<PointerValue<'c>> {
-        let slots = slots.max(1) as u32;
+    pub(super) fn scratch(&mut self, slots: u32) -> Result<PointerValue<'c>> {
+        let slots = slots.max(1);
         if let Some(place) = self.scratch.get(&slots) {
             return Ok(*place);
         }
@@ -242,7 +250,7 @@ fn memory_desc(index: u32) -> usize {
 }
 
 /// The address of a slot of a frame.
-fn slot<'c>(
+fn slot_place<'c>(
     b: &Builder<'c>,
     unit: &Unit<'c, '_>,
     frame: PointerValue<'c>,

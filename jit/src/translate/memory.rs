@@ -1,8 +1,8 @@
 //! Linear memory: addresses, loads, stores, size and the bulk operators.
 
 use inkwell::IntPredicate;
-use inkwell::types::{BasicType, IntType};
-use inkwell::values::{IntValue, PointerValue};
+use inkwell::types::{BasicType, BasicTypeEnum, IntType};
+use inkwell::values::{BasicValueEnum, IntValue, PointerValue};
 use wasmparser::{MemArg, MemArgTarget, Operator};
 
 use super::Translator;
@@ -31,8 +31,10 @@ impl<'c> Translator<'_, 'c, '_> {
             O::I64Load16U { memarg } => self.narrow_load(memarg, t.i16, t.i64, false)?,
             O::I64Load32S { memarg } => self.narrow_load(memarg, t.i32, t.i64, true)?,
             O::I64Load32U { memarg } => self.narrow_load(memarg, t.i32, t.i64, false)?,
-            O::I32Store { memarg } | O::F32Store { memarg } => self.plain_store(memarg, 4)?,
-            O::I64Store { memarg } | O::F64Store { memarg } => self.plain_store(memarg, 8)?,
+            O::I32Store { memarg }
+            | O::F32Store { memarg }
+            | O::I64Store { memarg }
+            | O::F64Store { memarg } => self.plain_store(memarg)?,
             O::I32Store8 { memarg } | O::I64Store8 { memarg } => self.narrow_store(memarg, t.i8)?,
             O::I32Store16 { memarg } | O::I64Store16 { memarg } => {
                 self.narrow_store(memarg, t.i16)?;
@@ -92,18 +94,23 @@ impl<'c> Translator<'_, 'c, '_> {
 
     // Loads and stores.
 
-    fn plain_load(&mut self, memarg: &MemArg, ty: impl BasicType<'c>) -> Result<()> {
+    /// Pops an address, and loads a value of this type from there.
+    pub(super) fn load_value(
+        &mut self,
+        memarg: &MemArg,
+        ty: impl BasicType<'c>,
+    ) -> Result<BasicValueEnum<'c>> {
         let ty = ty.as_basic_type_enum();
-        let bytes = if ty == self.unit.types.i32.into() || ty == self.unit.types.f32.into() {
-            4
-        } else {
-            8
-        };
-        let place = self.address(memarg, bytes)?;
+        let place = self.address(memarg, bytes_of(ty))?;
         let value = self.load(ty, place, Region::Memory)?;
         let load = instruction(value)?;
         load.set_alignment(1).map_err(internal)?;
         load.set_volatile(self.is_exact()).map_err(internal)?;
+        Ok(value)
+    }
+
+    fn plain_load(&mut self, memarg: &MemArg, ty: impl BasicType<'c>) -> Result<()> {
+        let value = self.load_value(memarg, ty)?;
         self.push(value);
         Ok(())
     }
@@ -115,12 +122,7 @@ impl<'c> Translator<'_, 'c, '_> {
         ty: IntType<'c>,
         signed: bool,
     ) -> Result<()> {
-        let place = self.address(memarg, narrow.get_bit_width() / 8)?;
-        let value = self.load(narrow, place, Region::Memory)?;
-        let load = instruction(value)?;
-        load.set_alignment(1).map_err(internal)?;
-        load.set_volatile(self.is_exact()).map_err(internal)?;
-        let value = value.into_int_value();
+        let value = self.load_value(memarg, narrow)?.into_int_value();
         let value = if signed {
             self.b.build_int_s_extend(value, ty, "")?
         } else {
@@ -130,21 +132,23 @@ impl<'c> Translator<'_, 'c, '_> {
         Ok(())
     }
 
-    fn plain_store(&mut self, memarg: &MemArg, bytes: u32) -> Result<()> {
-        let value = self.pop()?;
-        let place = self.address(memarg, bytes)?;
+    /// Pops an address, and stores the value there.
+    pub(super) fn store_value(&mut self, memarg: &MemArg, value: BasicValueEnum<'c>) -> Result<()> {
+        let place = self.address(memarg, bytes_of(value.get_type()))?;
         let store = self.store(value, place, Region::Memory)?;
         store.set_alignment(1).map_err(internal)?;
         store.set_volatile(self.is_exact()).map_err(internal)
     }
 
+    fn plain_store(&mut self, memarg: &MemArg) -> Result<()> {
+        let value = self.pop()?;
+        self.store_value(memarg, value)
+    }
+
     fn narrow_store(&mut self, memarg: &MemArg, narrow: IntType<'c>) -> Result<()> {
         let value = self.pop_int()?;
         let value = self.b.build_int_truncate(value, narrow, "")?;
-        let place = self.address(memarg, narrow.get_bit_width() / 8)?;
-        let store = self.store(value, place, Region::Memory)?;
-        store.set_alignment(1).map_err(internal)?;
-        store.set_volatile(self.is_exact()).map_err(internal)
+        self.store_value(memarg, value.into())
     }
 
     /// Whether LLVM must be kept from dropping and moving accesses.
@@ -232,5 +236,14 @@ impl<'c> Translator<'_, 'c, '_> {
             return Ok(value);
         }
         Ok(self.b.build_int_truncate(value, self.unit.types.i32, "")?)
+    }
+}
+
+/// Bytes of a value in linear memory.
+fn bytes_of(ty: BasicTypeEnum) -> u32 {
+    match ty {
+        BasicTypeEnum::IntType(int) => int.get_bit_width() / 8,
+        BasicTypeEnum::FloatType(float) => float.get_bit_width() / 8,
+        _ => 16,
     }
 }

@@ -18,6 +18,7 @@ mod numeric;
 mod osr;
 mod table;
 mod variable;
+mod vector;
 
 use std::collections::HashMap;
 
@@ -32,6 +33,7 @@ use crate::emitted;
 use crate::error::{CompileError, Result};
 use crate::unit::Unit;
 use budget::{EntryExit, LoopWeight};
+pub(crate) use build::{instruction, set_slot_alignment};
 use control::Frame;
 
 /// What is made of a function's body.
@@ -51,6 +53,8 @@ pub(crate) enum Shape {
 struct Local<'c> {
     place: PointerValue<'c>,
     ty: ValType,
+    /// Its first slot in a frame.
+    slot: u32,
 }
 
 /// State of one translation.
@@ -120,8 +124,6 @@ pub(crate) fn function(unit: &Unit, func: u32, shape: Shape) -> Result<()> {
         let (count, ty) = locals.read().map_err(malformed)?;
         types.extend(std::iter::repeat_n(ty, count as usize));
     }
-    unit.check_types(func, range.start, &types)?;
-    unit.check_types(func, range.start, ty.results())?;
 
     let symbol = match shape {
         Shape::Function => Symbol::Function(func),
@@ -179,7 +181,8 @@ impl<'e> Translator<'_, '_, 'e> {
             || self.call(operator)?
             || self.convert(operator)?
             || self.table(operator)?
-            || self.atomic(operator)?;
+            || self.atomic(operator)?
+            || self.vector(operator)?;
         if known {
             return Ok(());
         }

@@ -11,10 +11,10 @@
 use inkwell::types::BasicTypeEnum;
 use inkwell::values::BasicValueEnum;
 
+use super::build::slots_of_type;
 use super::control::FrameKind;
 use super::{Shape, Translator};
 use crate::error::Result;
-use crate::unit::Region;
 
 impl<'c> Translator<'_, 'c, '_> {
     /// Whether this is code before an entry's loop, to which nothing leads.
@@ -34,9 +34,9 @@ impl<'c> Translator<'_, 'c, '_> {
         self.b.position_at_end(self.start);
 
         let slots = self.osr_slots();
-        let first = u64::from(self.operand_slot());
+        let mut slot = u64::from(self.operand_slot());
         let dead = std::mem::take(&mut self.stack).into_iter().chain(params.iter().copied());
-        for (slot, value) in (first..).zip(dead) {
+        for value in dead {
             let ty: BasicTypeEnum = match value.get_type() {
                 BasicTypeEnum::IntType(int) if int == self.unit.types.i1 => {
                     self.unit.types.i32.into()
@@ -44,7 +44,8 @@ impl<'c> Translator<'_, 'c, '_> {
                 other => other,
             };
             let place = self.displace(slots, 8 * slot)?;
-            self.stack.push(self.load(ty, place, Region::Runtime)?);
+            slot += slots_of_type(ty);
+            self.stack.push(self.load_slot(ty, place)?);
         }
         let params = self.pop_many(params.len())?;
 

@@ -28,7 +28,7 @@ impl<'c> Translator<'_, 'c, '_> {
                 self.push(value);
             }
             Operator::GlobalGet { global_index } => {
-                let ty = self.global_type(global_index)?;
+                let ty = self.global_type(global_index);
                 let place = self.global(global_index)?;
                 let value = self.load(self.unit.value_type(ty), place, Region::Runtime)?;
                 self.push(value);
@@ -64,15 +64,13 @@ impl<'c> Translator<'_, 'c, '_> {
         Ok(true)
     }
 
-    fn global_type(&self, index: u32) -> Result<ValType> {
-        let ty = self.unit.env.globals[index as usize].content_type;
-        self.unit.check_types(self.func, self.offset, &[ty])?;
-        Ok(ty)
+    fn global_type(&self, index: u32) -> ValType {
+        self.unit.env.globals[index as usize].content_type
     }
 
     fn global_set(&mut self, index: u32) -> Result<()> {
         let value = self.pop()?;
-        let ty = self.global_type(index)?;
+        let ty = self.global_type(index);
         if matches!(ty, ValType::Ref(_)) && self.unit.env.global_escapes[index as usize] {
             self.call_builtin(Builtin::GlobalSetRef, &[self.i32(index).into(), value.into()])?;
             return Ok(());

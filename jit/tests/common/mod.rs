@@ -12,7 +12,7 @@ use updraft_jit::abi::{
     GLOBAL_SIZE, GLOBALS_OFFSET, GlobalCell, MemoryDesc, Ref, TableDesc, ThreadState, TrapCode,
     VmContext, state,
 };
-use updraft_jit::env::{ModuleEnv, slots};
+use updraft_jit::env::{ModuleEnv, slots, slots_of};
 use updraft_jit::{
     CodeSpace, CompileError, Compiler, Job, Level, Lines, Linked, LinkedSymbol, Options, Symbol,
     Text, Trampolines,
@@ -35,7 +35,7 @@ pub struct Wasm {
     elements: Vec<(u64, Vec<Option<u32>>)>,
     /// Bytes of memory 0 that active segments set.
     data: Vec<(u64, Vec<u8>)>,
-    globals: Vec<u64>,
+    globals: Vec<[u64; 2]>,
     /// What the module has that the test runtime does not know.
     pub unknown: Option<String>,
 }
@@ -72,17 +72,18 @@ impl Wasm {
         wasm
     }
 
-    fn constant(&mut self, expression: &ConstExpr) -> u64 {
+    fn constant(&mut self, expression: &ConstExpr) -> [u64; 2] {
         let mut reader = expression.get_operators_reader();
         let value = match reader.read().expect("it was validated") {
-            Operator::I32Const { value } => u64::from(value as u32),
-            Operator::I64Const { value } => value as u64,
-            Operator::F32Const { value } => u64::from(value.bits()),
-            Operator::F64Const { value } => value.bits(),
-            Operator::RefNull { .. } => 0,
+            Operator::I32Const { value } => [u64::from(value as u32), 0],
+            Operator::I64Const { value } => [value as u64, 0],
+            Operator::F32Const { value } => [u64::from(value.bits()), 0],
+            Operator::F64Const { value } => [value.bits(), 0],
+            Operator::V128Const { value } => v128(u128::from_le_bytes(*value.bytes())),
+            Operator::RefNull { .. } => [0; 2],
             other => {
                 self.unknown = Some(format!("a constant of {other:?}"));
-                0
+                [0; 2]
             }
         };
         if !matches!(reader.read(), Ok(Operator::End)) {
@@ -107,7 +108,7 @@ impl Wasm {
                         TypeRef::Global(ty) => {
                             env.globals.push(ty);
                             env.imported_globals += 1;
-                            self.globals.push(0);
+                            self.globals.push([0; 2]);
                         }
                         other => self.unknown = Some(format!("an import of {other:?}")),
                     }
@@ -150,14 +151,14 @@ impl Wasm {
                             items.into_iter().map(|item| function(&item.unwrap())).collect()
                         }
                     };
-                    let offset = self.constant(&offset_expr);
+                    let [offset, _] = self.constant(&offset_expr);
                     self.elements.push((offset, functions));
                 }
             }
             Payload::DataSection(segments) => {
                 for segment in segments.into_iter().map(Result::unwrap) {
                     let DataKind::Active { offset_expr, .. } = segment.kind else { continue };
-                    let offset = self.constant(&offset_expr);
+                    let [offset, _] = self.constant(&offset_expr);
                     self.data.push((offset, segment.data.to_vec()));
                 }
             }
@@ -322,7 +323,7 @@ impl Vm {
                     cell
                 }
             };
-            cell.0.get_mut()[0] = *value;
+            *cell.0.get_mut() = *value;
         }
         let context = &mut vm.context.context;
         context.memory_length = &raw const *vm.memory_length;
@@ -434,7 +435,7 @@ impl Vm {
         let func = self.func(name);
         let env = &self.wasm.env;
         let ty = env.function_type(func);
-        assert_eq!(arguments.len(), ty.params().len(), "arguments of {name}");
+        assert_eq!(arguments.len(), slots(ty.params()) as usize, "arguments of {name}");
         let results = slots(ty.results()) as usize;
         let mut frame = arguments.to_vec();
         frame.resize(arguments.len().max(results).max(1), 0);
@@ -444,10 +445,12 @@ impl Vm {
         self.enter(invoker, &mut frame, code)?;
         frame.truncate(results);
         // The high half of a narrow slot is unspecified.
-        for (slot, ty) in frame.iter_mut().zip(ty.results()) {
+        let mut slot = 0;
+        for ty in ty.results() {
             if matches!(ty, wasmparser::ValType::I32 | wasmparser::ValType::F32) {
-                *slot &= 0xffff_ffff;
+                frame[slot] &= 0xffff_ffff;
             }
+            slot += slots_of(*ty) as usize;
         }
         Ok(frame)
     }
@@ -515,6 +518,11 @@ impl Drop for Vm {
 /// A 32-bit number as a slot.
 pub fn i32(value: i32) -> u64 {
     u64::from(value as u32)
+}
+
+/// A vector as its two slots.
+pub fn v128(value: u128) -> [u64; 2] {
+    [value as u64, (value >> 64) as u64]
 }
 
 pub fn f32(value: f32) -> u64 {
