@@ -9,6 +9,10 @@
 //! * **Native**: a compiled function is `extern "C" fn(ctx: *mut VmContext, params...) -> result`. Integers,
 //!   floats and vectors travel as their LLVM types, references as `i64` (see [`Ref`]). With more than one result
 //!   the function returns nothing and takes a last parameter `*mut u64`, to which it writes all results as slots.
+//!   In a module with tail calls ([`ModuleEnv::tail_calls`](crate::env::ModuleEnv)) native functions and stubs have LLVM's
+//!   `tailcc` convention instead, and no parameters on the stack: what does not fit into registers is in
+//!   [`VmContext::spill`], in slots, from the call to the callee's first instructions. So a tail call is one jump,
+//!   whatever the types.
 //! * **Slots**: parameters and results as 64-bit slots in one array, results over parameters, a `v128` in two
 //!   slots. `i32` and `f32` occupy the low half; the high half is unspecified. This is what the interpreter's
 //!   frames are made of, and what an *invoker*, a *signature stub* and an *OSR entry* translate from and to.
@@ -18,6 +22,13 @@
 //!   function that has no machine code points to a trampoline that loads the index and jumps to the stub.
 //! * **OSR entry** of a loop: `extern "C" fn(ctx, slots: *mut u64)`. `slots` is the frame of the function at the
 //!   loop's header, as in [`frame`]. It runs the rest of the function and writes the results to `slots[0..]`.
+//!
+//! # Tail calls across tiers
+//!
+//! Native code that tail-calls a function without machine code jumps to its stub. If the stub finds itself called by the
+//! invoker of its segment (the chain has given up all frames in between), [`Builtin::Enter`] only notes the call and answers
+//! [`status::TAIL`]: the stub and the invoker return, and whoever entered the segment makes the call, with the
+//! segment gone. An OSR entry notes its tail calls in any case. So no chain takes native stack, whichever tiers it goes through.
 
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
@@ -69,8 +80,10 @@ pub struct VmContext {
     pub instance: *const (),
     /// What the budget was last refilled to.
     pub budget_quantum: i64,
+    /// Parameters for which there are no registers, where native functions have the `tailcc` convention.
+    pub spill: *mut u64,
     /// Room for later fields.
-    pub reserved: [usize; 4],
+    pub reserved: [usize; 3],
 }
 
 const _: () = assert!(size_of::<VmContext>() == GLOBALS_OFFSET);
@@ -141,6 +154,16 @@ pub mod state {
     pub const HOST: u32 = 0;
     /// In compiled code: a signal handler may unwind the thread at once, wherever its program counter is.
     pub const NATIVE: u32 = 1;
+}
+
+/// What builtins answer that run other code.
+pub mod status {
+    /// The results are there.
+    pub const DONE: u32 = 0;
+    /// The cause has been recorded: call [`Builtin::RaisePending`](super::Builtin::RaisePending).
+    pub const FAILED: u32 = 1;
+    /// A tail call was noted: return at once, with any results.
+    pub const TAIL: u32 = 2;
 }
 
 /// What a wasm thread is doing, as far as compiled code, its entry trampoline and signal handlers must know.
@@ -241,7 +264,9 @@ macro_rules! builtins {
         /// The runtime's functions that compiled code calls, `extern "C"`, the context first.
         ///
         /// Where the result is a *status*, zero is success; otherwise the cause has been recorded for the thread, and
-        /// the code must call [`Builtin::RaisePending`].
+        /// the code must call [`Builtin::RaisePending`]. Builtins that take a *frame* are for calls in tail position: they
+        /// may answer [`status::TAIL`], too. The frame is the frame pointer of the function that called the one
+        /// which asks; null in an OSR entry.
         #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
         #[repr(u32)]
         pub enum Builtin { $($(#[$doc])* $name,)* }
@@ -272,10 +297,14 @@ macro_rules! builtins {
 }
 
 builtins! {
-    /// `(function index, slots) -> status`: calls a function that has no machine code, or an import.
-    Enter "updraft_enter" (I32, Ptr) -> I32;
+    /// `(function index, slots, frame) -> status`: calls a function that has no machine code, or an import.
+    Enter "updraft_enter" (I32, Ptr, Ptr) -> I32;
     /// `(table, element index, type index, slots) -> status`: the slow and complete form of `call_indirect`. The slots hold the arguments.
     CallIndirect "updraft_call_indirect" (I32, I32, I32, Ptr) -> I32;
+    /// `(table, element index, type index, slots, frame) -> status`: the same in tail position.
+    TailCallIndirect "updraft_tail_call_indirect" (I32, I32, I32, Ptr, Ptr) -> I32;
+    /// `(slots, frame) -> status`: makes the tail call that an OSR entry has noted, if there is one.
+    TailPending "updraft_tail_pending" (Ptr, Ptr) -> I32;
     /// `(trap code)`: traps. Never returns to the caller.
     Raise "updraft_raise" (I32) -> Never;
     /// `()`: leaves with the cause that a status announced.

@@ -43,21 +43,13 @@ pub struct Options {
     pub exact_traps: bool,
     /// Arithmetic never gives a NaN other than the canonical one.
     pub canonicalize_nan: bool,
-    /// Whether functions with tail calls are compiled. A chain of tail calls that goes back and forth between compiled code
-    /// and the interpreter takes native stack at each change; where that may happen, say no.
-    pub tail_calls: bool,
     /// The machine.
     pub cpu: Cpu,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options {
-            exact_traps: true,
-            canonicalize_nan: false,
-            tail_calls: true,
-            cpu: Cpu::default(),
-        }
+        Options { exact_traps: true, canonicalize_nan: false, cpu: Cpu::default() }
     }
 }
 

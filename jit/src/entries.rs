@@ -1,18 +1,20 @@
 //! Translators between the calling conventions: signature stubs and invokers.
 
+use std::mem::offset_of;
+
 use inkwell::IntPredicate;
 use inkwell::attributes::AttributeLoc;
 use inkwell::builder::Builder;
 use inkwell::values::{BasicMetadataValueEnum, BasicValueEnum, FunctionValue, PointerValue};
 use wasmparser::{FuncType, ValType};
 
-use crate::abi::Builtin;
+use crate::abi::{Builtin, VmContext, status};
 use crate::compile::Symbol;
 use crate::emitted;
 use crate::env::{slots as slots_in, slots_of};
 use crate::error::{CompileError, Result};
 use crate::translate::{instruction, set_slot_alignment};
-use crate::unit::Unit;
+use crate::unit::{Place, Unit};
 
 /// Adds these stubs and invokers.
 pub(crate) fn build(unit: &Unit, stubs: &[u32], invokers: &[u32]) -> Result<()> {
@@ -27,20 +29,29 @@ fn stub(unit: &Unit, index: u32) -> Result<()> {
     let function = unit.define(&emitted::name(&unit.unique, Symbol::Stub(index)), native);
     let nest = function.count_params() - 1;
     function.add_attribute(AttributeLoc::Param(nest), unit.attribute("nest"));
+    function.set_call_conventions(unit.native_convention());
     let e = Entry::new(unit, function);
 
     let count = slots_in(ty.params()).max(slots_in(ty.results())).max(1);
     let size = unit.types.i64.const_int(u64::from(count), false);
     let slots = e.b.build_array_alloca(unit.types.i64, size, "")?;
-    for (index, (slot, _)) in (1..).zip(places(ty.params())) {
-        e.store(slots, slot, e.param(index))?;
+    for (place, (slot, ty)) in unit.places(ty).into_iter().zip(places(ty.params())) {
+        let value = match place {
+            Place::Param(index) => e.param(index),
+            Place::Spilled(spilled) => e.load(e.spill()?, spilled, ty)?,
+        };
+        e.store(slots, slot, value)?;
     }
     let func = e.b.build_ptr_to_int(e.param(nest).into_pointer_value(), unit.types.i32, "")?;
-    let arguments = [e.param(0).into(), func.into(), slots.into()];
+    let frame_address = unit.intrinsic("llvm.frameaddress", unit.types.ptr)?;
+    let caller = unit.types.i32.const_int(1, false);
+    let caller = e.b.build_call(frame_address, &[caller.into()], "")?;
+    let caller = caller.try_as_basic_value().unwrap_basic();
+    let arguments = [e.param(0).into(), func.into(), slots.into(), caller.into()];
     let status = e.b.build_call(unit.builtin(Builtin::Enter), &arguments, "")?;
     let status = status.try_as_basic_value().unwrap_basic().into_int_value();
-    let zero = unit.types.i32.const_zero();
-    let failed = e.b.build_int_compare(IntPredicate::NE, status, zero, "")?;
+    let failed = unit.types.i32.const_int(u64::from(status::FAILED), false);
+    let failed = e.b.build_int_compare(IntPredicate::EQ, status, failed, "")?;
     let (leave, done) = (e.block(""), e.block(""));
     e.b.build_conditional_branch(failed, leave, done)?;
 
@@ -53,7 +64,7 @@ fn stub(unit: &Unit, index: u32) -> Result<()> {
         [] => e.b.build_return(None)?,
         [result] => e.b.build_return(Some(&e.load(slots, 0, *result)?))?,
         results => {
-            let out = e.param(ty.params().len() as u32 + 1).into_pointer_value();
+            let out = e.param(nest - 1).into_pointer_value();
             for (slot, ty) in places(results) {
                 e.store(out, slot, e.load(slots, slot, ty)?)?;
             }
@@ -73,14 +84,19 @@ fn invoker(unit: &Unit, index: u32) -> Result<()> {
     let (slots, code) = (e.param(1).into_pointer_value(), e.param(2).into_pointer_value());
 
     let mut arguments: Vec<BasicMetadataValueEnum> = vec![e.param(0).into()];
-    for (slot, ty) in places(ty.params()) {
-        arguments.push(e.load(slots, slot, ty)?.into());
+    for (place, (slot, ty)) in unit.places(ty).into_iter().zip(places(ty.params())) {
+        let value = e.load(slots, slot, ty)?;
+        match place {
+            Place::Param(_) => arguments.push(value.into()),
+            Place::Spilled(spilled) => e.store(e.spill()?, spilled, value)?,
+        }
     }
     if ty.results().len() > 1 {
         // The arguments have been read, so the results may go over them.
         arguments.push(slots.into());
     }
     let call = e.b.build_indirect_call(unit.native_type(ty, &[]), code, &arguments, "")?;
+    call.set_call_convention(unit.native_convention());
     if let [_] = ty.results() {
         e.store(slots, 0, call.try_as_basic_value().unwrap_basic())?;
     }
@@ -114,6 +130,16 @@ impl<'u, 'c, 'e> Entry<'u, 'c, 'e> {
         let index = self.unit.types.i64.const_int(u64::from(index), false);
         // SAFETY: address arithmetic without `inbounds`.
         Ok(unsafe { self.b.build_gep(self.unit.types.i64, slots, &[index], "")? })
+    }
+
+    /// Where parameters are that have no registers.
+    fn spill(&self) -> Result<PointerValue<'c>> {
+        let types = self.unit.types;
+        let offset = types.i64.const_int(offset_of!(VmContext, spill) as u64, false);
+        let context = self.param(0).into_pointer_value();
+        // SAFETY: address arithmetic without `inbounds`.
+        let place = unsafe { self.b.build_gep(types.i8, context, &[offset], "")? };
+        Ok(self.b.build_load(types.ptr, place, "")?.into_pointer_value())
     }
 
     fn load(

@@ -28,6 +28,8 @@ pub struct ModuleEnv {
     pub imported_globals: u32,
     /// Per global: whether others see it (imported or exported).
     pub global_escapes: Vec<bool>,
+    /// Whether some function makes tail calls.
+    pub tail_calls: bool,
     /// Per defined function: the bytes of its body (locals and code) within the module.
     pub bodies: Vec<Range<usize>>,
 }

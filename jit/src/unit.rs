@@ -21,7 +21,7 @@ use wasmparser::{FuncType, ValType};
 use crate::abi::{AbiType, Builtin};
 use crate::compile::{Level, Options};
 use crate::debug::DebugInfo;
-use crate::env::ModuleEnv;
+use crate::env::{ModuleEnv, slots_of};
 use crate::error::{CompileError, Result};
 
 /// LLVM's types, made once.
@@ -65,6 +65,22 @@ pub(crate) enum Region {
     /// A field of the context (or what it points to) that does not change while the function runs.
     Invariant,
 }
+
+/// Where a native function takes a parameter of its type.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Place {
+    /// LLVM's parameter of this index.
+    Param(u32),
+    /// This slot of [`VmContext::spill`](crate::abi::VmContext::spill).
+    Spilled(u32),
+}
+
+/// The number of LLVM's `tailcc`, in which any function may end in a jump to any other of equal results.
+const TAILCC: u32 = 18;
+/// Registers of `tailcc` for integers, behind the context.
+const INTEGER_REGISTERS: u32 = 5;
+/// Registers of `tailcc` for floats and vectors.
+const VECTOR_REGISTERS: u32 = 8;
 
 /// Name and overload of an intrinsic.
 type IntrinsicKey<'c> = (&'static str, [Option<BasicTypeEnum<'c>>; 2]);
@@ -139,8 +155,11 @@ impl<'c, 'e> Unit<'c, 'e> {
     pub fn native_type(&self, ty: &FuncType, extra: &[BasicTypeEnum<'c>]) -> FunctionType<'c> {
         let mut params: Vec<BasicMetadataTypeEnum> = Vec::with_capacity(ty.params().len() + 3);
         params.push(self.types.ptr.into());
-        params
-            .extend(ty.params().iter().map(|ty| BasicMetadataTypeEnum::from(self.value_type(*ty))));
+        for (place, ty) in self.places(ty).into_iter().zip(ty.params()) {
+            if let Place::Param(_) = place {
+                params.push(self.value_type(*ty).into());
+            }
+        }
         if ty.results().len() > 1 {
             params.push(self.types.ptr.into());
         }
@@ -149,6 +168,33 @@ impl<'c, 'e> Unit<'c, 'e> {
             [result] => self.value_type(*result).fn_type(&params, false),
             _ => self.context.void_type().fn_type(&params, false),
         }
+    }
+
+    /// Where native functions of this type take their parameters.
+    pub fn places(&self, ty: &FuncType) -> Vec<Place> {
+        // The last parameter may be where the results go.
+        let mut integers = INTEGER_REGISTERS - u32::from(ty.results().len() > 1);
+        let mut vectors = VECTOR_REGISTERS;
+        let (mut param, mut slot) = (0, 0);
+        let place = |ty: &ValType| {
+            let registers = match ty {
+                ValType::F32 | ValType::F64 | ValType::V128 => &mut vectors,
+                ValType::I32 | ValType::I64 | ValType::Ref(_) => &mut integers,
+            };
+            if *registers == 0 && self.env.tail_calls {
+                slot += slots_of(*ty);
+                return Place::Spilled(slot - slots_of(*ty));
+            }
+            *registers = registers.saturating_sub(1);
+            param += 1;
+            Place::Param(param)
+        };
+        ty.params().iter().map(place).collect()
+    }
+
+    /// The convention of native functions and stubs.
+    pub fn native_convention(&self) -> u32 {
+        if self.env.tail_calls { TAILCC } else { 0 }
     }
 
     /// A function to be defined, with the attributes that all compiled code has.

@@ -200,20 +200,27 @@ fn tail_calls_take_no_stack() {
       (func (export "other") (param i32) (result i32)
         (loop (br_if 0 (local.tee 0 (i32.shr_u (local.get 0) (i32.const 1)))))
         (return_call $two (i32.const 1) (i32.const 2)))
-      (func $two (param i32 i32) (result i32) (i32.add (local.get 0) (local.get 1))))"#;
+      (func $two (param i32 i32) (result i32) (i32.add (local.get 0) (local.get 1)))
+      (func $many (export "many") (param i32 i32 i64 f64 i32 i64 f32 i64 i32 f32 f32 f32 f32 f32 f32 f32) (result i64 f32)
+        (if (i32.eqz (local.get 0)) (then (return (local.get 7) (local.get 15))))
+        (return_call $few (i32.sub (local.get 0) (i32.const 1)) (local.get 7)))
+      (func $few (param i32 i64) (result i64 f32)
+        (return_call $many (local.get 0) (i32.const 1) (i64.const 2) (f64.const 3) (i32.const 4) (i64.const 5)
+          (f32.const 6) (i64.add (local.get 1) (i64.const 1)) (i32.const 8) (f32.const 9) (f32.const 10) (f32.const 11)
+          (f32.const 12) (f32.const 13) (f32.const 14) (f32.const 15)))
+      (func (export "plain") (param i32) (result i64 f32)
+        (call $many (local.get 0) (i32.const 1) (i64.const 2) (f64.const 3) (i32.const 4) (i64.const 5)
+          (f32.const 6) (i64.const 7) (i32.const 8) (f32.const 9) (f32.const 10) (f32.const 11)
+          (f32.const 12) (f32.const 13) (f32.const 14) (f32.const 15))))"#;
     for level in LEVELS {
         let vm = Vm::new(text);
-        let other = vm.func("other");
-        let error = vm.try_compile(&[other], &[], level).expect_err("another type");
-        assert!(error.to_string().contains("tail call"), "{error}");
-        vm.compile(&[0, 1, 2, 3, 5], &[(other, 0)], level);
+        vm.compile_all(level);
         assert_eq!(vm.call1("even", &[10_000_000, 0]), Ok(25_000_000), "{level:?}");
         assert_eq!(vm.call1("indirect", &[9, 0]), Ok(23), "{level:?}");
         assert_eq!(vm.call1("indirect", &[9, 1]), Err(TrapCode::UndefinedElement), "{level:?}");
         assert_eq!(vm.call("pair", &[10_000_000]), Ok(vec![7, 8]), "{level:?}");
-        let entry = vm.address(updraft_jit::Symbol::Osr { func: other, index: 0 });
-        let mut frame = [9; 8];
-        assert_eq!(vm.enter(entry, &mut frame, std::ptr::null_mut()), Ok(()));
-        assert_eq!(frame[0] as u32, 3, "an entry calls and returns, {level:?}");
+        assert_eq!(vm.call1("other", &[10_000_000]), Ok(3), "{level:?}");
+        let fifteen = u64::from(15f32.to_bits());
+        assert_eq!(vm.call("plain", &[3_000_000]), Ok(vec![3_000_007, fifteen]), "{level:?}");
     }
 }

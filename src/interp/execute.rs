@@ -7,7 +7,7 @@ use updraft_jit::abi::VmContext;
 
 /// Runs `func` of the context's module. Its arguments lie at `slots`, on the value stack of the context's thread; its results
 /// come back there. Returns 0, or 1 when it did not return: the cause has been recorded for the thread then, and the frames
-/// of this execution added to its backtrace.
+/// of this execution added to its backtrace. Or 2 if it ended in a tail call out of the instance, which has been noted.
 ///
 /// # Safety
 /// The context is that of a living instance, and the calling thread is the one that it belongs to. At `slots` there is room

@@ -5,7 +5,7 @@
 #[cfg(not(test))]
 pub(crate) use crate::vm::{builtins, hooks};
 
-pub(crate) use crate::vm::hooks::Budget;
+pub(crate) use crate::vm::hooks::{Budget, Tail};
 
 #[cfg(test)]
 pub(crate) use super::tests::host::{builtins, hooks};

@@ -54,7 +54,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, ModuleError> {
             decoded.section(payload)?;
         }
     }
-    validate_bodies(bodies)?;
+    decoded.env.tail_calls = validate_bodies(bodies)?;
     decoded.finish();
     Ok(decoded)
 }

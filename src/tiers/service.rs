@@ -87,8 +87,6 @@ fn fail(request: Request) {
 pub(crate) fn compiler_options(config: &Config) -> updraft_jit::Options {
     updraft_jit::Options {
         exact_traps: config.exact_traps,
-        // Functions with tail calls stay interpreted, so that chains across tiers take no native stack.
-        tail_calls: false,
         ..updraft_jit::Options::default()
     }
 }

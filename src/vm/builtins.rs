@@ -4,15 +4,14 @@
 //! As in [`hooks`](super::hooks). Those that may block, lock, allocate or run other code leave the state NATIVE meanwhile, so that no
 //! signal unwinds over them; the rest hold nothing that could be lost.
 
-use super::hooks::{self, call_target, thread};
-use super::refs::{FuncTarget, function_of};
+use super::hooks::{self, thread};
 use super::{InstanceData, LinearMemory, sys};
 use crate::module::ElementItems;
 use crate::store::eval;
 use crate::threads::WaitResult;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use updraft_jit::abi::{Builtin, Ref, TrapCode, VmContext, state};
+use updraft_jit::abi::{Builtin, Ref, TrapCode, VmContext, state, status};
 
 /// Addresses of all builtins, for the linker of compiled code.
 pub(crate) fn addresses() -> Vec<(Builtin, usize)> {
@@ -23,6 +22,8 @@ fn address(builtin: Builtin) -> usize {
     match builtin {
         Builtin::Enter => enter as *const () as usize,
         Builtin::CallIndirect => call_indirect as *const () as usize,
+        Builtin::TailCallIndirect => tail_call_indirect as *const () as usize,
+        Builtin::TailPending => tail_pending as *const () as usize,
         Builtin::Raise => sys::raise_address(),
         Builtin::RaisePending => sys::raise_pending_address(),
         Builtin::Budget => budget as *const () as usize,
@@ -77,14 +78,23 @@ unsafe fn or_trap(ctx: *mut VmContext, ok: Option<()>, code: TrapCode) -> u32 {
     1
 }
 
-pub(crate) unsafe extern "C" fn enter(ctx: *mut VmContext, func: u32, slots: *mut u64) -> u32 {
+pub(crate) unsafe extern "C" fn enter(
+    ctx: *mut VmContext,
+    func: u32,
+    slots: *mut u64,
+    frame: *const u8,
+) -> u32 {
     // SAFETY: by the module's contract.
     unsafe {
         let status = in_host(ctx, || {
             (*(*ctx).thread).ctx = ctx;
-            hooks::run(InstanceData::of(ctx), func, slots)
+            let instance = InstanceData::of(ctx);
+            if hooks::may_leave(ctx, frame) {
+                return hooks::note_tail(ctx, hooks::target_of(instance, func), slots);
+            }
+            hooks::run(instance, func, slots)
         });
-        status.unwrap_or(1)
+        status.unwrap_or(status::FAILED)
     }
 }
 
@@ -95,53 +105,44 @@ pub(crate) unsafe extern "C" fn call_indirect(
     ty: u32,
     slots: *mut u64,
 ) -> u32 {
-    // SAFETY: by the module's contract.
-    unsafe { in_host(ctx, || call_indirect_in_host(ctx, table, index, ty, slots)).unwrap_or(1) }
+    const NO_FRAME: *const u8 = std::ptr::without_provenance(usize::MAX);
+    // SAFETY: by the module's contract. No frame of compiled code is there.
+    unsafe { tail_call_indirect(ctx, table, index, ty, slots, NO_FRAME) }
 }
 
-unsafe fn call_indirect_in_host(
+unsafe extern "C" fn tail_call_indirect(
     ctx: *mut VmContext,
     table: u32,
     index: u32,
     ty: u32,
     slots: *mut u64,
+    frame: *const u8,
 ) -> u32 {
     // SAFETY: by the module's contract.
     unsafe {
-        let instance = InstanceData::of(ctx);
-        let env = &instance.module.env;
-        let code = match instance.table(table).get(u64::from(index)) {
-            None => TrapCode::UndefinedElement,
-            Some(Ref::NULL) => TrapCode::UninitializedElement,
-            Some(r) => match r.as_local() {
-                Some(func) => {
-                    if env.canonical_types[env.functions[func as usize] as usize]
-                        == env.canonical_types[ty as usize]
-                    {
-                        return hooks::run(instance, func, slots);
-                    }
-                    TrapCode::IndirectCallTypeMismatch
+        let status =
+            in_host(ctx, || match hooks::element(InstanceData::of(ctx), table, index, ty) {
+                Ok(target) => hooks::call_in_tail(ctx, target, slots, frame),
+                Err(code) => {
+                    hooks::trap(ctx, code);
+                    status::FAILED
                 }
-                None => {
-                    let callee = function_of(r);
-                    let wanted = &env.types[ty as usize];
-                    if callee.ty == *wanted {
-                        return match &callee.target {
-                            // Back home: no conversion of references, no change of context.
-                            FuncTarget::Wasm { instance: home, func }
-                                if std::ptr::eq(*home, instance) =>
-                            {
-                                hooks::run(instance, *func, slots)
-                            }
-                            target => call_target(ctx, instance, target, wanted, slots),
-                        };
-                    }
-                    TrapCode::IndirectCallTypeMismatch
-                }
-            },
-        };
-        hooks::trap(ctx, code);
-        1
+            });
+        status.unwrap_or(status::FAILED)
+    }
+}
+
+unsafe extern "C" fn tail_pending(ctx: *mut VmContext, slots: *mut u64, frame: *const u8) -> u32 {
+    // SAFETY: by the module's contract.
+    unsafe {
+        if thread(ctx).tail().is_none() {
+            return status::DONE;
+        }
+        if hooks::may_leave(ctx, frame) {
+            return status::TAIL;
+        }
+        let status = in_host(ctx, || hooks::follow(ctx, InstanceData::of(ctx), slots));
+        status.unwrap_or(status::FAILED)
     }
 }
 

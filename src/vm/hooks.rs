@@ -5,7 +5,8 @@
 //! arrays that are as long as the function's type demands. A status of 0 is success; otherwise the cause has been
 //! recorded in the thread.
 
-use super::refs::FuncTarget;
+use super::refs::{FuncTarget, function_of};
+use super::thread::TailCall;
 use super::{InstanceData, Place, VmThread, sys};
 use crate::error::{Error, Stopped};
 use crate::func::Caller;
@@ -13,7 +14,7 @@ use crate::interp;
 use crate::threads::Cause;
 use crate::tiers;
 use std::sync::atomic::Ordering;
-use updraft_jit::abi::{Ref, TrapCode, VmContext};
+use updraft_jit::abi::{Ref, TrapCode, VmContext, status};
 use updraft_jit::env::{slots, slots_of};
 use wasmparser::{FuncType, ValType};
 
@@ -145,13 +146,16 @@ pub(crate) unsafe fn call_target(
             }
             0
         }
-        FuncTarget::Wasm { instance, func } => {
+        FuncTarget::Wasm { instance: callee, func } => {
             // SAFETY: instances of a store live as long as the store.
-            let callee = unsafe { &**instance };
+            let callee = unsafe { &**callee };
             let outer = std::mem::replace(&mut thread.abi.ctx, callee.ctx());
             // SAFETY: by contract; the types were compared when the import was linked or the reference checked.
-            let status = unsafe { run(callee, *func, slots) };
-            if status == 0 && ty.results().iter().any(|ty| ty.is_reference_type()) {
+            let mut status = unsafe { execute(callee, *func, slots, slots) };
+            if status == status::TAIL {
+                // SAFETY: by contract; results of tail calls are those of the function that made them.
+                status = unsafe { follow(ctx, instance, slots) };
+            } else if status == status::DONE {
                 // SAFETY: the slots hold the results.
                 unsafe { make_absolute(callee, ty.results(), slots) };
             }
@@ -188,30 +192,283 @@ unsafe fn make_absolute(instance: &InstanceData, types: &[ValType], values: *mut
 /// See the module; the thread's `ctx` is the instance's context.
 pub(crate) unsafe fn run(instance: &InstanceData, func: u32, slots: *mut u64) -> u32 {
     let ctx = instance.ctx();
-    let env = &instance.module.env;
-    if env.is_import(func) {
-        // SAFETY: by contract.
-        return unsafe { call_import(ctx, func, slots) };
+    // SAFETY: by contract.
+    unsafe {
+        if instance.module.env.is_import(func) {
+            return call_import(ctx, func, slots);
+        }
+        match execute(instance, func, slots, slots) {
+            status::TAIL => follow(ctx, instance, slots),
+            status => status,
+        }
     }
-    let ty = env.function_type(func);
+}
+
+/// Runs a function that is the instance's own. The status may be [`status::TAIL`].
+///
+/// # Safety
+/// As [`run`], with arguments and results in places of their own.
+unsafe fn execute(
+    instance: &InstanceData,
+    func: u32,
+    arguments: *const u64,
+    results: *mut u64,
+) -> u32 {
+    let ctx = instance.ctx();
+    let ty = instance.module.env.function_type(func);
     // SAFETY: by contract.
     let thread = unsafe { thread(ctx) };
     let frame = thread.abi.value_sp;
-    let room = (thread.abi.value_limit as usize).saturating_sub(frame as usize) / size_of::<u64>();
-    if !thread.has_native_stack() || room < slots_len(ty) {
+    if !thread.has_native_stack() || !thread.has_slots(frame, slots_len(ty)) {
         thread.trap(TrapCode::StackOverflow);
-        return 1;
+        return status::FAILED;
     }
     // SAFETY: the value stack has room for the arguments, checked above.
     unsafe {
-        std::ptr::copy(slots, frame, updraft_jit::env::slots(ty.params()) as usize);
+        std::ptr::copy(arguments, frame, slots(ty.params()) as usize);
         let status = interp::execute(ctx, func, frame);
-        if status == 0 {
-            std::ptr::copy(frame, slots, updraft_jit::env::slots(ty.results()) as usize);
+        if status == status::DONE {
+            std::ptr::copy(frame, results, slots(ty.results()) as usize);
         }
         (*(*ctx).thread).value_sp = frame;
         status
     }
+}
+
+/// What an instance's function calls.
+pub(crate) fn target_of(instance: &InstanceData, func: u32) -> FuncTarget {
+    match instance.imported_function(func) {
+        Some(target) => target.clone(),
+        None => FuncTarget::Wasm { instance, func },
+    }
+}
+
+/// Notes a tail call, to be made by whoever entered the segment or execution that ends now.
+///
+/// # Safety
+/// See the module; the slots hold the arguments.
+pub(crate) unsafe fn note_tail(ctx: *mut VmContext, target: FuncTarget, slots: *mut u64) -> u32 {
+    // SAFETY: by contract.
+    let (thread, caller) = unsafe { (thread(ctx), InstanceData::of(ctx)) };
+    // SAFETY: instances of a store live as long as the store.
+    let (ty, home) = match &target {
+        FuncTarget::Host(host) => (&host.ty, false),
+        FuncTarget::Wasm { instance, func } => {
+            let ty = unsafe { &**instance }.module.env.function_type(*func);
+            (ty, std::ptr::eq(*instance, caller))
+        }
+    };
+    // SAFETY: by contract.
+    let arguments = unsafe {
+        if !home {
+            make_absolute(caller, ty.params(), slots);
+        }
+        std::slice::from_raw_parts(slots, updraft_jit::env::slots(ty.params()) as usize)
+    };
+    thread.note_tail(TailCall { caller, target: target.clone() }, arguments);
+    status::TAIL
+}
+
+/// Makes the tail call that was noted, and those that follow from it, until one returns results.
+///
+/// # Safety
+/// See the module; `home` is the context's instance, and `results` has room for the results of the call.
+pub(crate) unsafe fn follow(ctx: *mut VmContext, home: &InstanceData, results: *mut u64) -> u32 {
+    // SAFETY: by contract; no reference to the thread is alive while other code runs.
+    unsafe {
+        let outer = thread(ctx).abi.ctx;
+        let mut status = status::TAIL;
+        while status == status::TAIL {
+            let Some((call, mut arguments)) = thread(ctx).take_tail() else {
+                return status::FAILED;
+            };
+            let place = arguments.as_mut_ptr();
+            match call.target {
+                FuncTarget::Wasm { instance, func } => {
+                    let callee = &*instance;
+                    if callee.module.env.is_import(func) {
+                        status = note_tail(callee.ctx(), target_of(callee, func), place);
+                        continue;
+                    }
+                    thread(ctx).abi.ctx = callee.ctx();
+                    status = execute(callee, func, place, results);
+                    if status == status::DONE && !std::ptr::eq(callee, home) {
+                        let ty = callee.module.env.function_type(func);
+                        make_absolute(callee, ty.results(), results);
+                    }
+                }
+                FuncTarget::Host(ref host) => {
+                    arguments.resize(slots_len(&host.ty), 0);
+                    thread(ctx).abi.ctx = (*call.caller).ctx();
+                    let place = arguments.as_mut_ptr();
+                    let (caller, ty) = (&*call.caller, &host.ty);
+                    status = call_target(caller.ctx(), caller, &call.target, ty, place);
+                    if status == status::DONE {
+                        place.copy_to(results, slots(ty.results()) as usize);
+                    }
+                }
+            }
+            thread(ctx).give_back(arguments);
+        }
+        thread(ctx).abi.ctx = outer;
+        status
+    }
+}
+
+/// Whether what is called in tail position by compiled code may wait until its segment has ended. `frame` is that of the
+/// caller, as [`updraft_jit::abi::Builtin`] has it.
+///
+/// # Safety
+/// See the module.
+pub(crate) unsafe fn may_leave(ctx: *mut VmContext, frame: *const u8) -> bool {
+    // SAFETY: by contract: compiled code runs, in a segment.
+    unsafe {
+        frame.is_null()
+            || thread(ctx).invoked && sys::is_first_frame(&raw const (*(*ctx).thread), frame)
+    }
+}
+
+/// Calls a function in tail position of compiled code.
+///
+/// # Safety
+/// See the module; the slots have room for arguments and results.
+pub(crate) unsafe fn call_in_tail(
+    ctx: *mut VmContext,
+    target: FuncTarget,
+    slots: *mut u64,
+    frame: *const u8,
+) -> u32 {
+    // SAFETY: by contract.
+    unsafe {
+        if may_leave(ctx, frame) {
+            return note_tail(ctx, target, slots);
+        }
+        let home = InstanceData::of(ctx);
+        match &target {
+            FuncTarget::Wasm { instance, func } if std::ptr::eq(*instance, home) => {
+                run(home, *func, slots)
+            }
+            FuncTarget::Wasm { instance, func } => {
+                let ty = (&**instance).module.env.function_type(*func);
+                call_target(ctx, home, &target, ty, slots)
+            }
+            FuncTarget::Host(host) => call_target(ctx, home, &target, &host.ty, slots),
+        }
+    }
+}
+
+/// What becomes of an interpreted frame that a tail call was noted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tail {
+    /// This function of the same instance takes its place; the arguments are in its first slots.
+    Call(u32),
+    /// The call was made; the results are in its first slots.
+    Done,
+    /// The execution ends, and leaves the call to whoever began it.
+    Leave,
+    /// The cause of a failure was recorded.
+    Fail,
+}
+
+/// Goes on with the tail call that was noted for the frame at `fp`.
+///
+/// # Safety
+/// See the module; the value stack's pointer is above the frame's arguments and results.
+pub(crate) unsafe fn tail(ctx: *mut VmContext, fp: *mut u64, outermost: bool) -> Tail {
+    // SAFETY: by contract.
+    let (thread, home) = unsafe { (thread(ctx), InstanceData::of(ctx)) };
+    let local = thread.tail().and_then(|(call, arguments)| match call.target {
+        FuncTarget::Wasm { instance, func } if std::ptr::eq(instance, home) => {
+            Some((func, arguments))
+        }
+        _ => None,
+    });
+    if let Some((func, arguments)) = local {
+        if !thread.has_slots(fp, slots_len(home.module.env.function_type(func))) {
+            thread.drop_tail();
+            thread.trap(TrapCode::StackOverflow);
+            return Tail::Fail;
+        }
+        // SAFETY: there is room for them, checked above.
+        unsafe { fp.copy_from(arguments.as_ptr(), arguments.len()) };
+        thread.drop_tail();
+        return Tail::Call(func);
+    }
+    if outermost {
+        return Tail::Leave;
+    }
+    // SAFETY: by contract.
+    match unsafe { follow(ctx, home, fp) } {
+        status::DONE => Tail::Done,
+        _ => Tail::Fail,
+    }
+}
+
+/// Calls an imported function in place of the outermost frame of an execution. Functions of other instances are left to
+/// whoever began it.
+///
+/// # Safety
+/// See the module.
+pub(crate) unsafe fn tail_import(ctx: *mut VmContext, func: u32, slots: *mut u64) -> u32 {
+    // SAFETY: by contract.
+    unsafe {
+        match target_of(InstanceData::of(ctx), func) {
+            FuncTarget::Host(_) => call_import(ctx, func, slots),
+            target @ FuncTarget::Wasm { .. } => note_tail(ctx, target, slots),
+        }
+    }
+}
+
+/// Notes a `return_call_indirect`. The status is [`status::TAIL`] if the element can be called.
+///
+/// # Safety
+/// See the module; the slots hold the arguments.
+pub(crate) unsafe fn tail_indirect(
+    ctx: *mut VmContext,
+    table: u32,
+    index: u32,
+    ty: u32,
+    slots: *mut u64,
+) -> u32 {
+    // SAFETY: by contract.
+    unsafe {
+        match element(InstanceData::of(ctx), table, index, ty) {
+            Ok(target) => note_tail(ctx, target, slots),
+            Err(code) => {
+                thread(ctx).trap(code);
+                status::FAILED
+            }
+        }
+    }
+}
+
+/// What `call_indirect` calls.
+///
+/// # Safety
+/// See the module.
+pub(crate) unsafe fn element(
+    instance: &InstanceData,
+    table: u32,
+    index: u32,
+    ty: u32,
+) -> Result<FuncTarget, TrapCode> {
+    let env = &instance.module.env;
+    let reference = instance.table(table).get(u64::from(index));
+    let target = match reference.ok_or(TrapCode::UndefinedElement)? {
+        Ref::NULL => return Err(TrapCode::UninitializedElement),
+        reference => match reference.as_local() {
+            Some(func) => {
+                let found = env.canonical_types[env.functions[func as usize] as usize];
+                (found == env.canonical_types[ty as usize]).then(|| target_of(instance, func))
+            }
+            None => {
+                // SAFETY: by contract, the store is alive.
+                let callee = unsafe { function_of(reference) };
+                (callee.ty == env.types[ty as usize]).then(|| callee.target.clone())
+            }
+        },
+    };
+    target.ok_or(TrapCode::IndirectCallTypeMismatch)
 }
 
 /// Calls a function that has machine code.
@@ -225,7 +482,7 @@ pub(crate) unsafe fn call_native(ctx: *mut VmContext, func: u32, slots: *mut u64
     let ty = instance.module.env.functions[func as usize];
     let invoker = code.invoker(instance.module.env.canonical_types[ty as usize]);
     // SAFETY: the invoker was published before the function's entry, and fits its type.
-    unsafe { enter(ctx, invoker, slots, code.native(func)) }
+    unsafe { enter(ctx, invoker, slots, code.native(func), true) }
 }
 
 /// Goes on from an OSR entry. The frame's first slots hold the results then.
@@ -234,23 +491,37 @@ pub(crate) unsafe fn call_native(ctx: *mut VmContext, func: u32, slots: *mut u64
 /// See the module; `frame` is the frame of the loop that the entry was made for.
 pub(crate) unsafe fn enter_osr(ctx: *mut VmContext, entry: *const u8, frame: *mut u64) -> u32 {
     // SAFETY: by contract.
-    unsafe { enter(ctx, entry, frame, std::ptr::null()) }
+    unsafe { enter(ctx, entry, frame, std::ptr::null(), false) }
 }
 
-/// Enters machine code.
-unsafe fn enter(ctx: *mut VmContext, f: *const u8, slots: *mut u64, code: *const u8) -> u32 {
+/// Enters machine code. The status may be [`status::TAIL`].
+unsafe fn enter(
+    ctx: *mut VmContext,
+    f: *const u8,
+    slots: *mut u64,
+    code: *const u8,
+    invoked: bool,
+) -> u32 {
     // SAFETY: by contract; no reference into the thread is alive while machine code runs.
     unsafe {
         let abi = (*ctx).thread;
         let stack = (*abi).value_sp;
+        let outer = std::mem::replace(&mut thread(ctx).invoked, invoked);
         (*abi).ctx = ctx;
         let status = sys::enter_native(abi, f, ctx, slots, code);
         (*abi).value_sp = stack;
         (*abi).ctx = ctx;
-        if status == 2 {
-            fail_stopped(thread(ctx));
+        let thread = thread(ctx);
+        thread.invoked = outer;
+        match status {
+            0 if thread.tail().is_some() => return status::TAIL,
+            0 => return status::DONE,
+            2 => fail_stopped(thread),
+            _ => {}
         }
-        u32::from(status != 0)
+        // It may have been noted just before the thread had to stop.
+        thread.drop_tail();
+        status::FAILED
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use updraft_jit::abi::{
     GLOBAL_SIZE, GLOBALS_OFFSET, GlobalCell, MemoryDesc, Ref, TableDesc, VmContext,
 };
+use updraft_jit::env::slots;
 
 /// A global's cell and type. Cells of defined globals lie behind the context of their instance.
 pub(crate) struct GlobalBox {
@@ -45,6 +46,8 @@ pub(crate) struct InstanceData {
     pub globals: Box<[*const GlobalBox]>,
     dropped_data: Box<[Cell<bool>]>,
     dropped_elements: Box<[Cell<bool>]>,
+    /// See [`VmContext::spill`]. Code writes to it.
+    spill: Box<[Cell<u64>]>,
 }
 
 impl InstanceData {
@@ -73,6 +76,7 @@ impl InstanceData {
         let mut instance = Box::new(InstanceData {
             dropped_data: dropped(module.data.len()),
             dropped_elements: dropped(module.elements.len()),
+            spill: (0..Self::spilled(&module)).map(|_| Cell::new(0)).collect(),
             module,
             store,
             ctx,
@@ -101,7 +105,8 @@ impl InstanceData {
             stack_limit: 0,
             instance: (&raw const *instance).cast(),
             budget_quantum: quantum,
-            reserved: [0; 4],
+            spill: instance.spill.as_ptr().cast::<u64>().cast_mut(),
+            reserved: [0; 3],
         };
         // SAFETY: freshly allocated with room and alignment for a context; the zeroed globals behind it are untouched.
         unsafe { ctx.write(context) };
@@ -121,6 +126,12 @@ impl InstanceData {
         };
         instance.globals = instance.globals.iter().copied().chain(defined).collect();
         instance
+    }
+
+    /// Slots of the most parameters that a function of the module has, if they travel in memory at all.
+    fn spilled(module: &Module) -> u32 {
+        let most = || module.env.types.iter().map(|ty| slots(ty.params())).max();
+        if module.env.tail_calls { most().unwrap_or(0) } else { 0 }
     }
 
     fn layout(module: &Module) -> Layout {

@@ -1,5 +1,7 @@
 //! A thread that runs wasm: its stacks, its place in the group, and the failure that it is unwinding with.
 
+use super::InstanceData;
+use super::refs::FuncTarget;
 use super::sys::ValueStack;
 use crate::error::{Error, Frame, Trap};
 use crate::module::Module;
@@ -22,10 +24,24 @@ pub(crate) struct VmThread {
     pub id: u32,
     value_stack: ValueStack,
     failure: Option<Box<Failure>>,
+    /// A tail call that was noted, to be made by whoever entered the segment or execution that ends.
+    tail: Option<TailCall>,
+    /// Its arguments.
+    tail_arguments: Vec<u64>,
+    /// Whether the innermost segment was entered by an invoker, and not by an OSR entry.
+    pub invoked: bool,
     /// How many calls from the host are running.
     pub depth: u32,
     /// State of the generator for the random strategy; 0 before its first use.
     random: u64,
+}
+
+/// A call that is to be made once the caller's frame is gone. References among the arguments are absolute, unless the
+/// callee is the caller's own instance's.
+pub(crate) struct TailCall {
+    /// The instance that calls.
+    pub caller: *const InstanceData,
+    pub target: FuncTarget,
 }
 
 /// A failure on its way out of wasm.
@@ -65,6 +81,9 @@ impl VmThread {
             id,
             value_stack,
             failure: None,
+            tail: None,
+            tail_arguments: Vec::new(),
+            invoked: false,
             depth: 0,
             random: 0,
         }))
@@ -79,6 +98,36 @@ impl VmThread {
         self.random ^= self.random << 25;
         self.random ^= self.random >> 27;
         self.random.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 8
+    }
+
+    /// Notes a tail call.
+    pub fn note_tail(&mut self, call: TailCall, arguments: &[u64]) {
+        self.tail = Some(call);
+        self.tail_arguments.clear();
+        self.tail_arguments.extend_from_slice(arguments);
+    }
+
+    /// The tail call that was noted, and its arguments.
+    pub fn tail(&self) -> Option<(&TailCall, &[u64])> {
+        Some((self.tail.as_ref()?, &self.tail_arguments))
+    }
+
+    /// Takes the tail call that was noted. The arguments come in a buffer that [`VmThread::give_back`] keeps for the next.
+    pub fn take_tail(&mut self) -> Option<(TailCall, Vec<u64>)> {
+        let call = self.tail.take()?;
+        Some((call, std::mem::take(&mut self.tail_arguments)))
+    }
+
+    /// Keeps a buffer for the next tail call, unless there is one already.
+    pub fn give_back(&mut self, buffer: Vec<u64>) {
+        if self.tail.is_none() {
+            self.tail_arguments = buffer;
+        }
+    }
+
+    /// Drops a tail call that will not be made.
+    pub fn drop_tail(&mut self) {
+        self.tail = None;
     }
 
     /// Records why wasm is being left. The first cause stays.
@@ -115,6 +164,12 @@ impl VmThread {
             frames.into_iter().map(|frame| Frame::new(frame.module, frame.func, frame.place)),
         );
         Error::Trap(trap)
+    }
+
+    /// Whether there is room for so many slots of the value stack.
+    pub fn has_slots(&self, from: *const u64, count: usize) -> bool {
+        let room = (self.abi.value_limit as usize).saturating_sub(from as usize);
+        room / size_of::<u64>() >= count
     }
 
     /// Whether a native stack pointer of this thread leaves room for runtime code.

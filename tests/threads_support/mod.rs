@@ -64,7 +64,8 @@ impl WasmThread {
             stack_limit: 0,
             instance: ptr::null(),
             budget_quantum: 1_000,
-            reserved: [0; 4],
+            spill: std::ptr::null_mut(),
+            reserved: [0; 3],
         }));
         let thread = Box::new(UnsafeCell::new(ThreadState {
             state: AtomicU32::new(state::HOST),

@@ -6,8 +6,8 @@ use inkwell::IntPredicate;
 use inkwell::basic_block::BasicBlock;
 use inkwell::values::{InstructionValue, IntValue, PhiValue, PointerValue};
 
-use super::Translator;
 use super::build::{instruction, slots_of_type};
+use super::{Shape, Translator};
 use crate::abi::{Builtin, FUNCTION_ENTRY, MOST_WEIGHT, VmContext};
 use crate::env::slots;
 use crate::error::Result;
@@ -118,6 +118,10 @@ impl<'c> Translator<'_, 'c, '_> {
         let entry = exit.entry.as_basic_value().into_pointer_value();
         let arguments = [self.context.into(), exit.frame.into()];
         self.b.build_indirect_call(ty, entry, &arguments, "")?;
+        if self.tail_calls && self.shape == Shape::Function {
+            let arguments = [exit.frame.into(), self.callers_frame()?.into()];
+            self.call_may_tail(Builtin::TailPending, &arguments)?;
+        }
         let results = self.load_slots(exit.frame, 0, self.ty.results())?;
         self.stack.extend(results);
         self.return_values()

@@ -11,8 +11,8 @@ use inkwell::values::{
 use inkwell::{AtomicOrdering, IntPredicate};
 use wasmparser::ValType;
 
-use super::Translator;
-use crate::abi::{AbiType, Builtin, TrapCode};
+use super::{Shape, Translator};
+use crate::abi::{AbiType, Builtin, TrapCode, status};
 use crate::compile::Level;
 use crate::env::slots_of;
 use crate::error::{CompileError, Result};
@@ -249,6 +249,28 @@ impl<'c> Translator<'_, 'c, '_> {
         let status = self.call_builtin_value(builtin, arguments)?;
         let failed = self.b.build_int_compare(IntPredicate::NE, status, self.i32(0), "")?;
         self.leave_if(failed)
+    }
+
+    /// Calls a builtin in tail position. The code must return what lies in the slots then.
+    pub(super) fn call_may_tail(
+        &mut self,
+        builtin: Builtin,
+        arguments: &[BasicMetadataValueEnum<'c>],
+    ) -> Result<()> {
+        let status = self.call_builtin_value(builtin, arguments)?;
+        let failed =
+            self.b.build_int_compare(IntPredicate::EQ, status, self.i32(status::FAILED), "")?;
+        self.leave_if(failed)
+    }
+
+    /// What a builtin that is called in tail position must know of the caller.
+    pub(super) fn callers_frame(&self) -> Result<PointerValue<'c>> {
+        if self.shape != Shape::Function {
+            return Ok(self.unit.types.ptr.const_null());
+        }
+        let frame_address = self.unit.intrinsic("llvm.frameaddress", self.unit.types.ptr)?;
+        let frame = self.b.build_call(frame_address, &[self.i32(1).into()], "")?;
+        Ok(frame.try_as_basic_value().basic().expect("an address").into_pointer_value())
     }
 
     /// Leaves with the cause that the runtime has recorded, if the condition holds.

@@ -8,12 +8,13 @@ use inkwell::values::{
 };
 use wasmparser::{FuncType, Operator};
 
+use super::build::internal;
 use super::entry::Field;
 use super::{Shape, Translator};
 use crate::abi::{Builtin, Ref, TableDesc};
 use crate::env::slots;
 use crate::error::Result;
-use crate::unit::Region;
+use crate::unit::{Place, Region};
 
 /// What follows a call.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -32,24 +33,13 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
             }
             Operator::ReturnCall { function_index } => {
                 self.direct_call(function_index, Then::Return)?;
-                self.return_results()?;
             }
             Operator::ReturnCallIndirect { type_index, table_index } => {
                 self.indirect_call(type_index, table_index, Then::Return)?;
-                self.return_results()?;
             }
             _ => return Ok(false),
         }
         Ok(true)
-    }
-
-    /// After a call in tail position that LLVM did not make one.
-    fn return_results(&mut self) -> Result<()> {
-        if self.reachable {
-            self.branch(self.frames.len() as u32 - 1)?;
-            self.reachable = false;
-        }
-        Ok(())
     }
 
     fn direct_call(&mut self, func: u32, then: Then) -> Result<()> {
@@ -57,8 +47,13 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
         let type_index = env.functions[func as usize];
         let ty = self.callee_type(type_index);
         let arguments = self.pop_many(ty.params().len())?;
+        if then == Then::Return && self.shape != Shape::Function {
+            let slots = self.argument_slots(ty, &arguments)?;
+            let call = [self.i32(func).into(), slots.into()];
+            return self.tail_call_outside(Builtin::Enter, &call, slots);
+        }
         let code = self.code(self.i64(u64::from(func)))?;
-        if self.is_tail(ty, then)? {
+        if then == Then::Return {
             return self.tail_call(ty, code, &arguments);
         }
         let results = self.call_native(ty, code, &arguments)?;
@@ -66,24 +61,7 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
         Ok(())
     }
 
-    /// Whether LLVM must make it a jump. An entry into a loop gives no frame up: its caller waits for the results, once.
-    fn is_tail(&self, ty: &FuncType, then: Then) -> Result<bool> {
-        if then == Then::GoOn {
-            return Ok(false);
-        }
-        if !self.unit.options.tail_calls {
-            return Err(self.unsupported("a tail call"));
-        }
-        if self.shape != Shape::Function {
-            return Ok(false);
-        }
-        if self.unit.native_type(ty, &[]) != self.function.get_type() {
-            // In the native convention the arguments on the stack are the caller's.
-            return Err(self.unsupported("a tail call of a function of another type"));
-        }
-        Ok(true)
-    }
-
+    /// Gives up the frame for the callee's.
     fn tail_call(
         &mut self,
         ty: &FuncType,
@@ -91,13 +69,14 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
         arguments: &[BasicValueEnum<'c>],
     ) -> Result<()> {
         self.locate();
-        let mut all: Vec<BasicMetadataValueEnum> = vec![self.context.into()];
-        all.extend(arguments.iter().map(|value| BasicMetadataValueEnum::from(*value)));
+        self.tail_calls = true;
+        let mut all = self.pass(ty, arguments)?;
         if ty.results().len() > 1 {
             let out = self.function.get_last_param().expect("where its own results go");
             all.push(out.into());
         }
-        let call = self.b.build_indirect_call(self.function.get_type(), code, &all, "")?;
+        let call = self.b.build_indirect_call(self.unit.native_type(ty, &[]), code, &all, "")?;
+        call.set_call_convention(self.unit.native_convention());
         call.set_tail_call_kind(LLVMTailCallKind::LLVMTailCallKindMustTail);
         match call.try_as_basic_value().basic() {
             Some(value) => self.b.build_return(Some(&value))?,
@@ -105,6 +84,53 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
         };
         self.reachable = false;
         Ok(())
+    }
+
+    /// A call in tail position that the runtime makes, at once or after the return.
+    fn tail_call_outside(
+        &mut self,
+        builtin: Builtin,
+        arguments: &[BasicMetadataValueEnum<'c>],
+        slots: PointerValue<'c>,
+    ) -> Result<()> {
+        self.tail_calls = true;
+        let mut all = arguments.to_vec();
+        all.push(self.callers_frame()?.into());
+        self.call_may_tail(builtin, &all)?;
+        let results = self.load_slots(slots, 0, self.ty.results())?;
+        self.stack.extend(results);
+        self.return_values()
+    }
+
+    /// Slots with these arguments, and room for the results.
+    fn argument_slots(
+        &mut self,
+        ty: &FuncType,
+        arguments: &[BasicValueEnum<'c>],
+    ) -> Result<PointerValue<'c>> {
+        let place = self.scratch(slots(ty.params()).max(slots(ty.results())))?;
+        self.store_slots(place, 0, arguments)?;
+        Ok(place)
+    }
+
+    /// The context and the arguments that travel as LLVM's parameters; the others are put in their places.
+    fn pass(
+        &mut self,
+        ty: &FuncType,
+        arguments: &[BasicValueEnum<'c>],
+    ) -> Result<Vec<BasicMetadataValueEnum<'c>>> {
+        let mut all: Vec<BasicMetadataValueEnum> = Vec::with_capacity(arguments.len() + 2);
+        all.push(self.context.into());
+        for (place, value) in self.unit.places(ty).into_iter().zip(arguments) {
+            match place {
+                Place::Param(_) => all.push((*value).into()),
+                Place::Spilled(slot) => {
+                    let spill = self.field(Field::Spill)?;
+                    self.store_slots(spill, slot, &[*value])?;
+                }
+            }
+        }
+        Ok(all)
     }
 
     fn callee_type(&mut self, type_index: u32) -> &'e FuncType {
@@ -129,15 +155,14 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
     ) -> Result<Vec<BasicValueEnum<'c>>> {
         self.locate();
         self.calls = true;
-        let mut all: Vec<BasicMetadataValueEnum> = Vec::with_capacity(arguments.len() + 2);
-        all.push(self.context.into());
-        all.extend(arguments.iter().map(|value| BasicMetadataValueEnum::from(*value)));
+        let mut all = self.pass(ty, arguments)?;
         let out = match ty.results() {
             [] | [_] => None,
             results => Some(self.scratch(slots(results))?),
         };
         all.extend(out.map(BasicMetadataValueEnum::from));
         let call = self.b.build_indirect_call(self.unit.native_type(ty, &[]), code, &all, "")?;
+        call.set_call_convention(self.unit.native_convention());
         match out {
             Some(out) => self.load_slots(out, 0, ty.results()),
             None => Ok(call.try_as_basic_value().basic().into_iter().collect()),
@@ -152,6 +177,12 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
         let canonical = self.unit.canonical(type_index);
         let index = self.pop_int()?;
         let arguments = self.pop_many(ty.params().len())?;
+        if then == Then::Return && self.shape != Shape::Function {
+            let slots = self.argument_slots(ty, &arguments)?;
+            let (table, canonical) = (self.i32(table_index), self.i32(canonical));
+            let call = [table.into(), index.into(), canonical.into(), slots.into()];
+            return self.tail_call_outside(Builtin::TailCallIndirect, &call, slots);
+        }
 
         let (inside, fast, slow, join) =
             (self.block(), self.block(), self.cold_block(), self.block());
@@ -176,8 +207,7 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
         self.b.position_at_end(fast);
         let func = self.b.build_right_shift(reference, self.i64(32), false, "")?;
         let code = self.code(func)?;
-        let tail = self.is_tail(ty, then)?;
-        let fast_results = if tail {
+        let fast_results = if then == Then::Return {
             self.tail_call(ty, code, &arguments)?;
             Vec::new()
         } else {
@@ -188,20 +218,20 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
         let fast_end = self.current_block();
 
         self.b.position_at_end(slow);
-        let place = self.scratch(slots(ty.params()).max(slots(ty.results())))?;
-        self.store_slots(place, 0, &arguments)?;
+        let place = self.argument_slots(ty, &arguments)?;
         let (table, canonical) = (self.i32(table_index), self.i32(canonical));
         let call = [table.into(), index.into(), canonical.into(), place.into()];
+        if then == Then::Return {
+            self.tail_call_outside(Builtin::TailCallIndirect, &call, place)?;
+            // SAFETY: the block is new, has no code, and no branch leads to it.
+            return unsafe { join.delete() }.map_err(|()| internal("a block cannot be deleted"));
+        }
         self.call_checked(Builtin::CallIndirect, &call)?;
         let slow_results = self.load_slots(place, 0, ty.results())?;
         let slow_end = self.current_block();
         self.b.build_unconditional_branch(join)?;
 
         self.begin(join)?;
-        if tail {
-            self.stack.extend(slow_results);
-            return Ok(());
-        }
         for (fast, slow) in fast_results.into_iter().zip(slow_results) {
             let phi = self.b.build_phi(fast.get_type(), "")?;
             phi.add_incoming(&[(&fast, fast_end), (&slow, slow_end)]);

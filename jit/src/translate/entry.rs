@@ -15,7 +15,7 @@ use crate::abi::{GLOBAL_SIZE, GLOBALS_OFFSET, TrapCode, VmContext, frame};
 use crate::compile::Level;
 use crate::env::slots_of;
 use crate::error::{CompileError, Result};
-use crate::unit::{Region, Unit};
+use crate::unit::{Place, Region, Unit};
 
 /// A pointer that stays the same while the function runs.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -25,6 +25,7 @@ pub(super) enum Field {
     CodeTable,
     Table(u32),
     ImportedGlobal(u32),
+    Spill,
 }
 
 impl<'u, 'c, 'e> Translator<'u, 'c, 'e> {
@@ -46,6 +47,9 @@ impl<'u, 'c, 'e> Translator<'u, 'c, 'e> {
         };
         let offset = reader.original_position() as usize;
         let function = unit.define(name, native);
+        if shape == Shape::Function {
+            function.set_call_conventions(unit.native_convention());
+        }
         let scope = unit.debug.as_ref().map(|debug| debug.describe(function, offset as u32));
         let entry = unit.context.create_builder();
         entry.position_at_end(unit.context.append_basic_block(function, "entry"));
@@ -78,6 +82,7 @@ impl<'u, 'c, 'e> Translator<'u, 'c, 'e> {
             weights: vec![LoopWeight::default()],
             cold: Vec::new(),
             calls: false,
+            tail_calls: false,
             entered: false,
             plain: false,
             fields: std::collections::HashMap::new(),
@@ -99,7 +104,7 @@ impl<'u, 'c, 'e> Translator<'u, 'c, 'e> {
     /// Makes the locals, and gives them their first values.
     fn place_locals(&mut self, types: &[ValType]) -> Result<()> {
         let unit = self.unit;
-        let params = self.ty.params().len();
+        let places = unit.places(self.ty);
         for (index, ty) in types.iter().enumerate() {
             let llvm = unit.value_type(*ty);
             let place = self.entry.build_alloca(llvm, "")?;
@@ -112,10 +117,20 @@ impl<'u, 'c, 'e> Translator<'u, 'c, 'e> {
                     set_slot_alignment(instruction(value)?, llvm)?;
                     value
                 }
-                Shape::Function if index < params => {
-                    self.function.get_nth_param(index as u32 + 1).expect("it has the parameter")
-                }
-                Shape::Function => llvm.const_zero(),
+                Shape::Function => match places.get(index) {
+                    Some(Place::Param(param)) => {
+                        self.function.get_nth_param(*param).expect("it has the parameter")
+                    }
+                    Some(Place::Spilled(spilled)) => {
+                        let spill = self.field(Field::Spill)?;
+                        let place = slot_place(&self.entry, unit, spill, *spilled)?;
+                        let value = self.entry.build_load(llvm, place, "")?;
+                        self.tag(instruction(value)?, Region::Runtime)?;
+                        set_slot_alignment(instruction(value)?, llvm)?;
+                        value
+                    }
+                    None => llvm.const_zero(),
+                },
             };
             self.entry.build_store(place, first)?;
         }
@@ -164,6 +179,7 @@ impl<'u, 'c, 'e> Translator<'u, 'c, 'e> {
                 let globals = self.fixed(context, offset_of!(VmContext, imported_globals))?;
                 self.fixed(globals, index as usize * size_of::<usize>())?
             }
+            Field::Spill => self.fixed(context, offset_of!(VmContext, spill))?,
         };
         self.fields.insert(field, value);
         Ok(value)

@@ -99,6 +99,8 @@ struct Translator<'u, 'c, 'e> {
     cold: Vec<BasicBlock<'c>>,
     /// Whether the function calls others, and so must check the stack.
     calls: bool,
+    /// Whether the function makes tail calls.
+    tail_calls: bool,
     /// Values loaded in the entry block, by what they are.
     fields: HashMap<entry::Field, PointerValue<'c>>,
     /// Memory for arguments and results in slots, by number of slots.

@@ -43,7 +43,7 @@ recorders! {
     wait64 "wait64" (m: u32, a: u64, e: u64, t: u64) -> u64 = 1;
 }
 
-extern "C" fn enter(ctx: *mut VmContext, func: u32, frame: *mut u64) -> u32 {
+extern "C" fn enter(ctx: *mut VmContext, func: u32, frame: *mut u64, _: *const u8) -> u32 {
     // SAFETY: compiled code passes its context, and slots enough for the function's type.
     unsafe {
         let vm = vm(ctx);
@@ -86,6 +86,22 @@ extern "C" fn call_indirect(
     };
     vm.pending.set(Some(cause));
     1
+}
+
+extern "C" fn tail_call_indirect(
+    ctx: *mut VmContext,
+    table: u32,
+    index: u32,
+    ty: u32,
+    frame: *mut u64,
+    _: *const u8,
+) -> u32 {
+    call_indirect(ctx, table, index, ty, frame)
+}
+
+/// Nothing is ever noted here.
+extern "C" fn tail_pending(_: *mut VmContext, _: *mut u64, _: *const u8) -> u32 {
+    0
 }
 
 /// Passes the return address on.
@@ -170,6 +186,8 @@ pub fn addresses() -> Vec<(Builtin, usize)> {
             let address = match builtin {
                 Builtin::Enter => address!(enter),
                 Builtin::CallIndirect => address!(call_indirect),
+                Builtin::TailCallIndirect => address!(tail_call_indirect),
+                Builtin::TailPending => address!(tail_pending),
                 Builtin::Raise => address!(raise),
                 Builtin::RaisePending => address!(raise_pending),
                 Builtin::Budget => address!(budget),

@@ -165,6 +165,13 @@ impl Wasm {
             Payload::StartSection { .. } => self.unknown = Some("a start function".to_owned()),
             Payload::CodeSectionEntry(body) => {
                 let range = body.range();
+                let mut operators = body.get_operators_reader().expect("it was validated");
+                while !operators.eof() {
+                    env.tail_calls |= matches!(
+                        operators.read(),
+                        Ok(Operator::ReturnCall { .. } | Operator::ReturnCallIndirect { .. })
+                    );
+                }
                 env.bodies.push(range.start as usize..range.end as usize);
             }
             _ => {}
@@ -286,7 +293,8 @@ impl Vm {
                     stack_limit: segment::stack_limit(),
                     instance: std::ptr::null(),
                     budget_quantum: 0,
-                    reserved: [0; 4],
+                    spill: Box::leak(Box::new([0; 1024])).as_mut_ptr(),
+                    reserved: [0; 3],
                 },
                 globals: std::array::from_fn(|_| GlobalCell(UnsafeCell::new([0; 2]))),
             }),

@@ -10,10 +10,10 @@ use super::{Source, Value, calls_out, fail};
 use crate::interp::dispatch::{
     Ctx, Fp, Handler, Ip, MemoryLength, Operands, Out, Regs, Slot, done, handler, next, slow_path,
 };
-use crate::interp::outside::{builtins, hooks};
+use crate::interp::outside::{Tail, builtins, hooks};
 use crate::interp::unwind;
 use std::sync::atomic::{AtomicU64, Ordering};
-use updraft_jit::abi::Ref;
+use updraft_jit::abi::{Ref, status};
 
 /// Where a function goes on when it returns: the first two slots of a frame's link.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +44,12 @@ impl Link {
             *link = self.ip.0 as usize;
             *link.add(1) = self.fp.0 as usize;
         }
+    }
+
+    /// Whether the frame is the first of its execution.
+    #[inline(always)]
+    fn is_outermost(self) -> bool {
+        self.fp.0.is_null()
     }
 
     /// What a call passed.
@@ -80,6 +86,24 @@ pub(crate) unsafe fn leave(mut r: Regs, link: Link, results: bool) -> Out {
         }
         r.fp = link.fp;
         next(r.at(link.ip))
+    }
+}
+
+/// Comes back from other code, with the status that it gave, in the frame that it was called for.
+#[inline(always)]
+pub(crate) unsafe fn called(mut r: Regs, link: Link, status: u32, results: bool) -> Out {
+    // SAFETY: the contract.
+    unsafe {
+        match status {
+            status::DONE => leave(r, link, results),
+            status::TAIL => {
+                static GO_ON: Handler = go_on_with_tail;
+                r.int = link.ip.0 as u64;
+                r.length = MemoryLength(link.fp.0 as *const AtomicU64);
+                slow_path(&GO_ON, r)
+            }
+            _ => fail_in_caller(r, link),
+        }
     }
 }
 
@@ -216,10 +240,12 @@ handler! {
         let (func, count) = (at.u32(), at.u16());
         let link = Link::passed(&r);
         calls_out(&r, u32::from(count));
-        if hooks::call_import(r.ctx.0, func, r.fp.0) != 0 {
-            return fail_in_caller(r, link);
-        }
-        leave(r, link, count != 0)
+        let status = if link.is_outermost() {
+            hooks::tail_import(r.ctx.0, func, r.fp.0)
+        } else {
+            hooks::call_import(r.ctx.0, func, r.fp.0)
+        };
+        called(r, link, status, count != 0)
     }
 
     /// A call of a function that has machine code.
@@ -228,10 +254,19 @@ handler! {
         let (func, count) = (at.u32(), at.u16());
         let link = Link::passed(&r);
         calls_out(&r, u32::from(count));
-        if hooks::call_native(r.ctx.0, func, r.fp.0) != 0 {
-            return fail_in_caller(r, link);
+        let status = hooks::call_native(r.ctx.0, func, r.fp.0);
+        called(r, link, status, count != 0)
+    }
+
+    /// Machine code, or an instruction, has noted a tail call for this frame, whose caller was passed as to an entry.
+    fn go_on_with_tail[](r) {
+        let link = Link::passed(&r);
+        match hooks::tail(r.ctx.0, r.fp.0, link.is_outermost()) {
+            Tail::Call(func) => call_function(r, func, r.fp, link),
+            Tail::Done => leave(r, link, true),
+            Tail::Leave => done(status::TAIL),
+            Tail::Fail => fail_in_caller(r, link),
         }
-        leave(r, link, count != 0)
     }
 
     /// Where the outermost function returns to.
@@ -313,20 +348,20 @@ handler! {
         }
     }
 
-    /// The same where the runtime must look. A function of another instance is called and then returned from.
+    /// The same where the runtime must look.
     fn tail_call_indirect_slow[](r) {
         let mut at = r.operands();
         let element = u32::load(&r, at.slot());
         let (table, _tag, ty) = (at.u32(), at.u32(), at.u32());
         let (args, _count, link) = (at.slot(), at.u16(), at.slot());
-        let (frame, results) = (at.u16(), at.u16());
+        let frame = at.u16();
         calls_out(&r, u32::from(frame));
-        if builtins::call_indirect(r.ctx.0, table, element, ty, r.fp.at(args)) != 0 {
+        let status = hooks::tail_indirect(r.ctx.0, table, element, ty, r.fp.at(args));
+        if status == status::FAILED {
             return fail(r);
         }
         let link = Link::read(r.fp, link);
-        move_down(r.fp, args, results);
-        leave(r, link, true)
+        called(r, link, status, true)
     }
 
     /// A return without a value: link.

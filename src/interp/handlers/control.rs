@@ -1,6 +1,6 @@
 //! Branches and the budget.
 
-use super::{Binary, Entry, Link, Source, Value, calls_out, fail, fail_in_caller, leave, trap};
+use super::{Binary, Entry, Link, Source, Value, called, calls_out, fail, trap};
 use crate::interp::code::Site;
 use crate::interp::dispatch::{Handler, Ip, Operands, Out, Regs, done, handler, next, slow_path};
 use crate::interp::outside::{Budget, hooks};
@@ -116,11 +116,9 @@ handler! {
             Budget::Osr(entry) => {
                 // The results may be written over the link.
                 let link = Link::read(r.fp, site.link);
-                if hooks::enter_osr(r.ctx.0, entry, r.fp.0) != 0 {
-                    // The machine code has added this function's frame.
-                    return fail_in_caller(r, link);
-                }
-                leave(r, link, true)
+                // If it fails, the machine code has added this function's frame.
+                let status = hooks::enter_osr(r.ctx.0, entry, r.fp.0);
+                called(r, link, status, true)
             }
         }
     }

@@ -367,11 +367,7 @@ pub const SINGLE: &[(&str, &str, &[Operand])] = {
         ("CallIndirectS", "call_indirect::<S>", &[Slot, U32, U32, U32, Slot, U16]),
         ("CallIndirectA", "call_indirect::<A>", &[Acc, U32, U32, U32, Slot, U16]),
         ("TailCall", "tail_call", &[U32, Slot, U16, Slot]),
-        (
-            "TailCallIndirect",
-            "tail_call_indirect",
-            &[Slot, U32, U32, U32, Slot, U16, Slot, U16, U16],
-        ),
+        ("TailCallIndirect", "tail_call_indirect", &[Slot, U32, U32, U32, Slot, U16, Slot, U16]),
         // Globals that others may see.
         ("GlobalSetRef", "global_set_ref", &[U32, Slot, Slot]),
         // Memories and tables.

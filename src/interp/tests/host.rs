@@ -2,7 +2,7 @@
 //!
 //! Contexts of such a host name it in their last reserved word; the hooks and builtins here serve those, and pass others on.
 
-use crate::interp::outside::Budget;
+use crate::interp::outside::{Budget, Tail};
 use crate::interp::{InterpCode, Source, execute};
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::sync::Arc;
@@ -318,7 +318,8 @@ impl Host {
             stack_limit: 0,
             instance: std::ptr::null(),
             budget_quantum: 0,
-            reserved: [0; 4],
+            spill: std::ptr::null_mut(),
+            reserved: [0; 3],
         };
         let mut globals = [[0; 2]; 16];
         for (to, value) in globals.iter_mut().zip(&program.globals) {
@@ -347,7 +348,7 @@ impl Host {
             spent: Cell::new(0),
         });
         // SAFETY: nothing runs yet.
-        unsafe { (*host.ctx()).reserved[3] = std::ptr::from_ref(&*host) as usize };
+        unsafe { (*host.ctx()).reserved[2] = std::ptr::from_ref(&*host) as usize };
         host
     }
 
@@ -402,7 +403,7 @@ impl Host {
 
 fn of<'a>(ctx: *mut VmContext) -> Option<&'a Host> {
     // SAFETY: the runtime's own contexts hold zero there.
-    unsafe { ((*ctx).reserved[3] as *const Host).as_ref() }
+    unsafe { ((*ctx).reserved[2] as *const Host).as_ref() }
 }
 
 pub(crate) mod hooks {
@@ -447,6 +448,34 @@ pub(crate) mod hooks {
         match of(ctx) {
             Some(host) => unsafe { outside(host, &host.import, func, slots) },
             None => unsafe { real::call_import(ctx, func, slots) },
+        }
+    }
+
+    pub(crate) unsafe fn tail_import(ctx: *mut VmContext, func: u32, slots: *mut u64) -> u32 {
+        match of(ctx) {
+            Some(host) => unsafe { outside(host, &host.import, func, slots) },
+            None => unsafe { real::tail_import(ctx, func, slots) },
+        }
+    }
+
+    pub(crate) unsafe fn tail(ctx: *mut VmContext, fp: *mut u64, outermost: bool) -> Tail {
+        match of(ctx) {
+            Some(_) => unreachable!("machine code of the tests notes no tail calls"),
+            None => unsafe { real::tail(ctx, fp, outermost) },
+        }
+    }
+
+    pub(crate) unsafe fn tail_indirect(
+        ctx: *mut VmContext,
+        table: u32,
+        index: u32,
+        ty: u32,
+        slots: *mut u64,
+    ) -> u32 {
+        match of(ctx) {
+            // Functions of the module need no help, so that this is a trap.
+            Some(_) => unsafe { builtins::call_indirect(ctx, table, index, ty, slots) },
+            None => unsafe { real::tail_indirect(ctx, table, index, ty, slots) },
         }
     }
 

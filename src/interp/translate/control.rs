@@ -573,8 +573,7 @@ impl Translator {
         let from = self.arguments(func);
         let args = Args::NONE.slot(element).u32(table).u32(Self::tag(env, ty)).u32(ty);
         let args = args.slot(self.slot(from)).u16(func.params().len() as u16).slot(self.link());
-        let results = func.results().len() as u16;
-        self.emit_with_frame(Op::TailCallIndirect, args, Some(results));
+        self.emit_with_frame(Op::TailCallIndirect, args, None);
         self.skipping = Some(0);
     }
 

@@ -30,6 +30,9 @@ pub(super) const STOPPED: u32 = 2;
 
 /// From the save area up to the frame base (the `rbp` of `enter_native`).
 pub(super) const SAVE_TO_BASE: usize = 64;
+/// From the frame pointer of the function that was entered up to the save area: `enter_native`'s call has pushed the
+/// return address there, and the function the caller's frame pointer.
+const FRAME_TO_SAVE: usize = 16;
 /// In the save area: `mxcsr` (4 bytes).
 const SAVE_MXCSR: usize = 0;
 /// In the save area: the x87 control word (2 bytes).
@@ -167,6 +170,15 @@ pub unsafe extern "C" fn enter_native(
         returned = const RETURNED,
         stopped = const STOPPED,
     )
+}
+
+/// Whether a frame pointer of compiled code is that of the function which was entered in the innermost segment.
+///
+/// # Safety
+/// `thread` is this thread's state, and the thread is in a segment.
+pub unsafe fn is_first_frame(thread: *const ThreadState, frame: *const u8) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { (frame as usize).wrapping_add(FRAME_TO_SAVE) == (*thread).save as usize }
 }
 
 /// Leaves the innermost segment: thread in `rdi`, result in `esi`. Signal handlers put it into the interrupted

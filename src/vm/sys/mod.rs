@@ -37,7 +37,8 @@ mod signal;
 mod stack;
 
 pub use entry::{
-    Recorder, back_to_native, enter_native, leave_native, raise_address, raise_pending_address,
+    Recorder, back_to_native, enter_native, is_first_frame, leave_native, raise_address,
+    raise_pending_address,
 };
 pub use mmap::Reservation;
 pub use signal::{
