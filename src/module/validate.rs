@@ -2,21 +2,12 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use wasmparser::{
-    FuncToValidate, FuncValidatorAllocations, FunctionBody, ValidatorResources, WasmFeatures,
-};
+use wasmparser::{FuncToValidate, FuncValidatorAllocations, FunctionBody, ValidatorResources};
 
 /// Below this many bytes of code a second thread costs more than it saves.
 const PARALLEL_BYTES: usize = 256 << 10;
 /// Functions that a validating thread takes at a time.
 const CHUNK: usize = 64;
-
-/// What modules may use: WebAssembly 2.0 without SIMD, threads, extended constants and tail calls.
-pub(crate) const FEATURES: WasmFeatures = WasmFeatures::WASM2
-    .difference(WasmFeatures::SIMD)
-    .union(WasmFeatures::THREADS)
-    .union(WasmFeatures::EXTENDED_CONST)
-    .union(WasmFeatures::TAIL_CALL);
 
 type Body<'a> = (FuncToValidate<ValidatorResources>, FunctionBody<'a>);
 
