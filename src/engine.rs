@@ -1,6 +1,7 @@
 //! The engine: configuration and what all modules share.
 
-use crate::tiers::{CompileService, Strategy};
+use crate::features::Features;
+use crate::tiers::{CompileService, Strategy, Tuning};
 use std::sync::Arc;
 
 /// How an [`Engine`] runs code.
@@ -8,6 +9,10 @@ use std::sync::Arc;
 pub struct Config {
     /// Which tiers run, and when.
     pub strategy: Strategy,
+    /// When the tiered strategy changes tiers.
+    pub tuning: Tuning,
+    /// What modules may use.
+    pub features: Features,
     /// Compile threads; they start with the first request. `None` is one for every two cores, at least one.
     pub compile_threads: Option<usize>,
     /// Whether every access traps where the specification says so. `false` lets the compiler drop and move plain loads and
@@ -26,6 +31,8 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             strategy: Strategy::Tiered,
+            tuning: Tuning::default(),
+            features: Features::SUPPORTED,
             compile_threads: None,
             exact_traps: true,
             value_stack: 8 << 20,

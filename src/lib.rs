@@ -39,6 +39,7 @@
 
 mod engine;
 mod error;
+pub mod features;
 mod func;
 pub mod host;
 mod instance;
@@ -53,9 +54,11 @@ mod threads;
 mod tiers;
 mod val;
 mod vm;
+pub mod wast;
 
 pub use engine::{Config, Engine};
 pub use error::{Error, Frame, LinkError, SourceLocation, Stopped, Trap};
+pub use features::{Feature, Features};
 pub use func::{Caller, Func, TypedFunc};
 pub use host::wasi::{WasiCtx, WasiCtxBuilder};
 pub use host::wasi_link::add_wasi;
@@ -67,7 +70,7 @@ pub use observe::inspect::{Emit, InspectError, inspect};
 pub use observe::stats::{FunctionStats, ProcessStats, TierStats};
 pub use process::{Observer, Process, ProcessConfig};
 pub use store::{AsStore, Store, Terminator};
-pub use tiers::{CompileCost, Strategy, Tier, UnknownStrategy};
+pub use tiers::{CompileCost, Strategy, Tier, Tuning, UnknownStrategy};
 pub use updraft_jit::abi::TrapCode;
 pub use val::{
     ExternRef, FuncType, GlobalType, MemoryType, RefType, TableType, Val, ValType, WasmTy, WasmTys,

@@ -78,6 +78,13 @@ impl Memory {
         Ok(())
     }
 
+    /// How many threads wait at an address (`memory.atomic.wait32` and `wait64`) at this moment: for tests, and for whoever looks
+    /// for the reason why a program stands still.
+    #[must_use]
+    pub fn waiting(&self, address: u64) -> usize {
+        self.inner.parking().waiting(address)
+    }
+
     /// Address of byte 0, for system calls that fill guest memory. Never make a Rust reference of it.
     #[must_use]
     pub fn base(&self) -> *mut u8 {

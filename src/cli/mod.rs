@@ -4,6 +4,7 @@
 
 mod inspect;
 mod run;
+mod wast;
 
 use clap::{Parser, Subcommand};
 use std::io::Write;
@@ -27,6 +28,8 @@ enum Command {
     Run(run::Args),
     /// Show what a tier makes of a module's functions
     Inspect(inspect::Args),
+    /// Run scripts of the specification's tests (.wast)
+    Wast(wast::Args),
 }
 
 /// `--version`, which tells the compiler's version too. Loading LLVM takes a while, so only that flag does it.
@@ -36,9 +39,9 @@ static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
         Err(error) => format!("no compiler ({error})"),
     };
     format!(
-        "{}\n{llvm}\nfeatures: WebAssembly 2.0 without SIMD, threads, extended constants, tail calls; \
-         WASI preview 1, wasi-threads",
-        env!("CARGO_PKG_VERSION")
+        "{}\n{llvm}\nfeatures: {}; WASI preview 1, wasi-threads",
+        env!("CARGO_PKG_VERSION"),
+        updraft::Features::SUPPORTED.iter().map(|f| f.proposal).collect::<Vec<_>>().join(", ")
     )
 });
 
@@ -59,6 +62,7 @@ pub fn main() -> ! {
     let code = match cli.command {
         Command::Run(args) => run::main(args),
         Command::Inspect(args) => inspect::main(&args),
+        Command::Wast(args) => wast::main(&args),
     };
     exit(code)
 }

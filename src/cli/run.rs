@@ -137,6 +137,7 @@ fn run(args: Args) -> i32 {
         value_stack: args.stack_size as usize,
         native_stack: args.stack_size as usize,
         max_memory: args.max_memory.unwrap_or(u64::MAX),
+        ..Config::default()
     });
     let module = match Module::from_file(&engine, &args.file) {
         Ok(module) => module,

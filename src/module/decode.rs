@@ -1,6 +1,6 @@
 //! The sections of a module, read and validated.
 
-use super::validate::{FEATURES, validate_bodies};
+use super::validate::validate_bodies;
 use super::{
     ConstOp, ConstOps, DataSegment, ElementItems, ElementSegment, Export, Import, Item,
     ModuleError, SegmentMode,
@@ -10,7 +10,7 @@ use std::ops::Range;
 use updraft_jit::env::ModuleEnv;
 use wasmparser::{
     CompositeInnerType, ConstExpr, DataKind, ElementKind, ExternalKind, FuncType, Operator, Parser,
-    Payload, RefType, TableInit, TypeRef, ValidPayload, Validator,
+    Payload, RefType, TableInit, TypeRef, ValidPayload, Validator, WasmFeatures,
 };
 
 /// Everything that the sections say.
@@ -32,19 +32,19 @@ fn to_usize(range: Range<u64>) -> Range<usize> {
     range.start as usize..range.end as usize
 }
 
-/// Decodes and validates a module in the binary format.
-pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, ModuleError> {
+/// Decodes and validates a module in the binary format that may use these features.
+pub(super) fn decode(bytes: &[u8], features: WasmFeatures) -> Result<Decoded, ModuleError> {
     if bytes.get(4..8) == Some(&[0x0d, 0, 1, 0]) {
         return Err(ModuleError::Unsupported {
             what: "this is a component (the component model); Updraft runs core modules".into(),
             offset: 4,
         });
     }
-    let mut validator = Validator::new_with_features(FEATURES);
+    let mut validator = Validator::new_with_features(features);
     let mut decoded = Decoded::default();
     let mut bodies = Vec::new();
     let mut parser = Parser::new(0);
-    parser.set_features(FEATURES);
+    parser.set_features(features);
     for payload in parser.parse_all(bytes) {
         let payload = payload?;
         if let ValidPayload::Func(func, body) = validator.payload(&payload)? {
@@ -54,7 +54,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, ModuleError> {
             decoded.section(payload)?;
         }
     }
-    decoded.env.tail_calls = validate_bodies(bodies)?;
+    decoded.env.tail_calls = validate_bodies(bodies, features)?;
     decoded.finish();
     Ok(decoded)
 }

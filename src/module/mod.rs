@@ -225,7 +225,7 @@ impl Module {
     }
 
     fn from_bytes(engine: &Engine, bytes: ModuleBytes) -> Result<Module, ModuleError> {
-        let decoded = decode::decode(&bytes)?;
+        let decoded = decode::decode(&bytes, engine.config().features.flags())?;
         let export_index =
             decoded.exports.iter().enumerate().map(|(i, e)| (e.name.clone(), i)).collect();
         let code = CodeStore::new(engine, &decoded.env);

@@ -12,24 +12,18 @@ const PARALLEL_BYTES: usize = 256 << 10;
 /// Functions that a validating thread takes at a time.
 const CHUNK: usize = 64;
 
-/// What modules may use: WebAssembly 2.0 without SIMD, threads, extended constants and tail calls.
-pub(crate) const FEATURES: WasmFeatures = WasmFeatures::WASM2
-    .difference(WasmFeatures::SIMD)
-    .union(WasmFeatures::THREADS)
-    .union(WasmFeatures::EXTENDED_CONST)
-    .union(WasmFeatures::TAIL_CALL);
-
 type Body<'a> = (FuncToValidate<ValidatorResources>, FunctionBody<'a>);
 
 /// Validates a body. Tells whether it makes tail calls.
 fn validate_body(
     validator: &mut FuncValidator<ValidatorResources>,
     body: &FunctionBody<'_>,
+    features: WasmFeatures,
 ) -> Result<bool, wasmparser::Error> {
     let mut reader = body.get_binary_reader();
     let (bytes, start) = (body.as_bytes(), reader.original_position());
     validator.read_locals(&mut reader)?;
-    reader.set_features(FEATURES);
+    reader.set_features(features);
     let mut tail_calls = false;
     while !reader.eof() {
         let at = reader.original_position();
@@ -43,7 +37,10 @@ fn validate_body(
 
 /// Validates all bodies. Tells whether any makes tail calls. The error that is reported is that of the lowest offset among
 /// those found.
-pub(crate) fn validate_bodies(bodies: Vec<Body<'_>>) -> Result<bool, wasmparser::Error> {
+pub(crate) fn validate_bodies(
+    bodies: Vec<Body<'_>>,
+    features: WasmFeatures,
+) -> Result<bool, wasmparser::Error> {
     let bytes: usize = bodies.iter().map(|(_, body)| body.as_bytes().len()).sum();
     let threads = match bytes {
         0..PARALLEL_BYTES => 1,
@@ -54,7 +51,7 @@ pub(crate) fn validate_bodies(bodies: Vec<Body<'_>>) -> Result<bool, wasmparser:
         let mut tail_calls = false;
         for (func, body) in bodies {
             let mut validator = func.into_validator(allocations);
-            tail_calls |= validate_body(&mut validator, &body)?;
+            tail_calls |= validate_body(&mut validator, &body, features)?;
             allocations = validator.into_allocations();
         }
         return Ok(tail_calls);
@@ -76,7 +73,7 @@ pub(crate) fn validate_bodies(bodies: Vec<Body<'_>>) -> Result<bool, wasmparser:
                     continue;
                 };
                 let mut validator = func.into_validator(std::mem::take(&mut allocations));
-                match validate_body(&mut validator, &body) {
+                match validate_body(&mut validator, &body, features) {
                     Ok(false) => {}
                     Ok(true) => tail_calls.store(true, Ordering::Relaxed),
                     Err(e) => {

@@ -93,6 +93,12 @@ impl ParkingLot {
         if still_queued { result } else { WaitResult::Woken }
     }
 
+    /// How many threads wait at `address`.
+    #[must_use]
+    pub fn waiting(&self, address: u64) -> usize {
+        self.queues.with(address, |queue| queue.len())
+    }
+
     /// Wakes up to `count` threads that wait at `address`, the longest waiting first; returns how many.
     pub fn notify(&self, address: u64, count: u32) -> u32 {
         let mut asleep = Vec::new();

@@ -1,6 +1,6 @@
 //! The code of a module: one place that all instances, on all threads, take it from.
 
-use super::tuning;
+use super::tuning::{self, Tuning};
 use crate::engine::Engine;
 use crate::interp::InterpCode;
 use dashmap::DashMap;
@@ -360,12 +360,12 @@ impl CodeStore {
 }
 
 /// Heat from which a function of so many bytes is worth a tier.
-pub(crate) fn threshold(tier: Tier, body: usize) -> u64 {
+pub(crate) fn threshold(tuning: &Tuning, tier: Tier, body: usize) -> u64 {
     let bytes = (body as u64).max(tuning::SMALLEST_BODY);
     match tier {
         Tier::Interp => 0,
-        Tier::Quick => bytes * tuning::QUICK_HEAT_PER_BYTE,
+        Tier::Quick => bytes * u64::from(tuning.quick_heat_per_byte),
         Tier::Full if body > tuning::LARGEST_FULL_BODY => u64::MAX,
-        Tier::Full => bytes * tuning::FULL_HEAT_PER_BYTE,
+        Tier::Full => bytes * u64::from(tuning.full_heat_per_byte),
     }
 }

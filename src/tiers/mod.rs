@@ -24,7 +24,9 @@ pub(crate) use service::CompileService;
 #[cfg(feature = "llvm")]
 pub(crate) use service::{COMPILER_STACK, compiler_options};
 pub use strategy::{Strategy, UnknownStrategy};
+pub use tuning::Tuning;
 
+use crate::engine::Config;
 use crate::error::Error;
 use crate::module::{Module, ModuleError};
 use crate::vm::VmThread;
@@ -38,11 +40,12 @@ use updraft_jit::abi::FUNCTION_ENTRY;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stopping;
 
-/// What a budget is refilled to under a strategy.
-pub(crate) fn quantum(strategy: Strategy) -> i64 {
-    match strategy {
-        Strategy::Random { .. } => tuning::RANDOM_QUANTUM,
-        _ => tuning::QUANTUM,
+/// What a budget is refilled to.
+pub(crate) fn quantum(config: &Config) -> i64 {
+    match config.strategy {
+        Strategy::Random { .. } => tuning::RANDOM_QUANTUM.min(config.tuning.quantum.max(1)).into(),
+        Strategy::Tiered => config.tuning.quantum.max(1).into(),
+        Strategy::Interp | Strategy::Quick | Strategy::Full => tuning::QUANTUM.into(),
     }
 }
 
@@ -125,9 +128,10 @@ pub(crate) fn interpreted(
     func: u32,
     loop_index: u32,
 ) -> Result<Option<*const u8>, Stopping> {
-    let strategy = module.engine.config().strategy;
+    let config = module.engine.config();
+    let strategy = config.strategy;
     let index = (loop_index != FUNCTION_ENTRY).then_some(loop_index);
-    let units = quantum(strategy) as u64;
+    let units = quantum(config) as u64;
     let heat = module.code.functions[func as usize].charge(units);
     match strategy {
         Strategy::Interp | Strategy::Quick | Strategy::Full => Ok(None),
@@ -157,9 +161,10 @@ pub(crate) fn quick(
     func: u32,
     loop_index: u32,
 ) -> Option<*const u8> {
-    let strategy = module.engine.config().strategy;
+    let config = module.engine.config();
+    let strategy = config.strategy;
     let index = (loop_index != FUNCTION_ENTRY).then_some(loop_index);
-    let units = quantum(strategy) as u64 / tuning::QUICK_HEAT_DIVISOR;
+    let units = (quantum(config) as u64).div_ceil(tuning::QUICK_HEAT_DIVISOR);
     let heat = module.code.functions[func as usize].charge(units);
     match strategy {
         Strategy::Interp | Strategy::Quick | Strategy::Full => None,
@@ -191,9 +196,10 @@ fn take_entry(module: &Module, func: u32, index: u32, least: Tier) -> Option<*co
 /// Asks for the tier that this heat is worth, if it is above `current`.
 fn ask(module: &Module, func: u32, index: Option<u32>, heat: u64, current: Tier) {
     let body = module.env.body(func).len();
+    let tuning = &module.engine.config().tuning;
     let tier = match heat {
-        _ if heat >= threshold(Tier::Full, body) => Tier::Full,
-        _ if heat >= threshold(Tier::Quick, body) => Tier::Quick,
+        _ if heat >= threshold(tuning, Tier::Full, body) => Tier::Full,
+        _ if heat >= threshold(tuning, Tier::Quick, body) => Tier::Quick,
         _ => return,
     };
     let state = &module.code.functions[func as usize];

@@ -2,18 +2,18 @@
 
 /// What a budget is refilled to, in wasm operators. At about 1.5 ns for an interpreted operator the slow path runs
 /// every 30 us and costs less than 1 %.
-pub(crate) const QUANTUM: i64 = 20_000;
+pub(crate) const QUANTUM: u32 = 20_000;
 
 /// The quantum under the random strategy: small, so that tiers change often.
-pub(crate) const RANDOM_QUANTUM: i64 = 300;
+pub(crate) const RANDOM_QUANTUM: u32 = 300;
 
 /// Heat, in interpreted operators per byte of the body, from which quick code is asked for. Quick code costs 1.7 us
 /// per byte (about 1 100 interpreted operators) to make; asking a little before the break-even pays since a worker makes it.
-pub(crate) const QUICK_HEAT_PER_BYTE: u64 = 800;
+pub(crate) const QUICK_HEAT_PER_BYTE: u32 = 800;
 
 /// As [`QUICK_HEAT_PER_BYTE`], for full code, which costs 20-40 us per byte (about 20 000 operators). A quarter of
 /// the break-even: the worker's core would mostly be idle otherwise.
-pub(crate) const FULL_HEAT_PER_BYTE: u64 = 5_000;
+pub(crate) const FULL_HEAT_PER_BYTE: u32 = 5_000;
 
 /// Bodies smaller than this count as this many bytes: a request costs at least 0.24 ms (quick) or 0.95 ms (full).
 pub(crate) const SMALLEST_BODY: u64 = 120;
@@ -36,3 +36,29 @@ pub(crate) const WAIT_POLL_MS: u64 = 2;
 
 /// Under the random strategy, one in so many slow paths changes the tier.
 pub(crate) const RANDOM_ONE_IN: u64 = 4;
+
+/// When the tiered strategy changes tiers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tuning {
+    /// What a thread may spend between two looks at its heat, in wasm operators. More than 0.
+    pub quantum: u32,
+    /// Heat, in interpreted operators per byte of a function's body, from which quick code is asked for.
+    pub quick_heat_per_byte: u32,
+    /// The same for full code.
+    pub full_heat_per_byte: u32,
+}
+
+impl Default for Tuning {
+    fn default() -> Tuning {
+        Tuning {
+            quantum: QUANTUM,
+            quick_heat_per_byte: QUICK_HEAT_PER_BYTE,
+            full_heat_per_byte: FULL_HEAT_PER_BYTE,
+        }
+    }
+}
+
+impl Tuning {
+    /// Everything that runs for more than a moment is compiled, quick and then full: for tests, whose programs are short.
+    pub const EAGER: Tuning = Tuning { quantum: 1, quick_heat_per_byte: 0, full_heat_per_byte: 1 };
+}

@@ -91,7 +91,7 @@ impl InstanceData {
         let memory0 = instance.memory_descs.first().copied();
         let code = &instance.module.code;
         code.add_instance();
-        let quantum = crate::tiers::quantum(instance.module.engine.config().strategy);
+        let quantum = crate::tiers::quantum(instance.module.engine.config());
         let context = VmContext {
             budget: crate::tiers::first_budget(quantum).into(),
             memory_base: memory0.map_or(std::ptr::null_mut(), |m| m.base),
