@@ -56,4 +56,6 @@ pub use llvm_load::{LLVM_MAJOR, LLVM_VARIABLE, LlvmInfo, LoadError, load};
 #[cfg(feature = "llvm")]
 pub use orc::{CodeSpace, LinkError, Linked, LinkedSymbol};
 #[cfg(feature = "llvm")]
+pub use presence::Loading;
+#[cfg(feature = "llvm")]
 pub use trampolines::Trampolines;

@@ -4,23 +4,65 @@
 //! call of this crate that enters LLVM is a [`Presence`], and the process's exit first waits until there is none. From
 //! then on nothing enters any more: what would have been compiled is not, and what would have been freed is left to
 //! the system.
+//!
+//! While the library is being loaded its constructors register destructors, and an exit handler registered before runs after
+//! them, too late. What runs before all exit handlers are the destructors of the exiting thread's locals: so a thread that
+//! causes the load ([`Loading`]) waits for its end before it ends itself, or the process.
 
 use std::cell::Cell;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 struct State {
+    /// Announced loads that are not done.
+    loading: usize,
     /// Threads' entries that have not been left.
     present: usize,
     /// The process is ending.
     closed: bool,
 }
 
-static STATE: Mutex<State> = Mutex::new(State { present: 0, closed: false });
+static STATE: Mutex<State> = Mutex::new(State { loading: 0, present: 0, closed: false });
 static LEFT: Condvar = Condvar::new();
 
 thread_local! {
     /// Entries of this thread. It may call `exit` inside one: LLVM does so on some fatal errors.
     static OWN: Cell<usize> = const { Cell::new(0) };
+
+    /// Waits at the end of the thread.
+    static WAIT: Wait = const { Wait };
+}
+
+struct Wait;
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        let mut state = lock();
+        while state.loading > 0 {
+            state = LEFT.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// Another thread is going to load LLVM, and this thread is the cause. It waits, at its end, until this is dropped, which is to
+/// happen as soon as [`crate::load`] has returned. Without it, a process that exits within the 20 ms of the load may crash.
+pub struct Loading(());
+
+impl Loading {
+    /// Announces the load. The value is for the other thread.
+    #[must_use]
+    pub fn announce() -> Loading {
+        // A thread that is ending already cannot wait any more.
+        let _ = WAIT.try_with(|_| ());
+        lock().loading += 1;
+        Loading(())
+    }
+}
+
+impl Drop for Loading {
+    fn drop(&mut self) {
+        lock().loading -= 1;
+        LEFT.notify_all();
+    }
 }
 
 /// As long as it lives, LLVM's global state does.

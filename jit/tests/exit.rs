@@ -6,46 +6,54 @@ mod common;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, exit};
 use std::sync::mpsc;
+use std::time::Duration;
 
 use common::{LEVELS, Wasm, addresses};
-use updraft_jit::{CodeSpace, Compiler, Job, Options};
+use updraft_jit::{CodeSpace, Compiler, Job, Loading, Options};
 
-/// Tells the test that it is the process to end, and after how many rounds of compiling.
-const ROUNDS: &str = "UPDRAFT_TEST_EXIT_AFTER";
+/// Tells the test that it is the process to end, and when: after so many milliseconds, or so many rounds of compiling more
+/// than [`LOADING`].
+const MOMENT: &str = "UPDRAFT_TEST_EXIT_AFTER";
+/// Milliseconds within which LLVM is loaded, on some machines. It does not matter what happens when.
+const LOADING: usize = 24;
 const CODE: i32 = 42;
 
 #[test]
 fn the_process_ends_while_threads_compile() {
-    if let Ok(rounds) = std::env::var(ROUNDS) {
-        compile_and_exit(rounds.parse().expect("a number"));
+    if let Ok(moment) = std::env::var(MOMENT) {
+        compile_and_exit(moment.parse().expect("a number"));
     }
     let this = std::env::current_exe().expect("a path");
-    for rounds in 0..24 {
+    for moment in 0..2 * LOADING {
         let output = Command::new(&this)
             .args(["--exact", "the_process_ends_while_threads_compile", "--nocapture"])
-            .env(ROUNDS, rounds.to_string())
+            .env(MOMENT, moment.to_string())
             .output()
             .expect("it starts");
         let (code, signal) = (output.status.code(), output.status.signal());
         let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!((code, signal), (Some(CODE), None), "after {rounds} rounds: {said}");
+        assert_eq!((code, signal), (Some(CODE), None), "at {moment}: {said}");
     }
 }
 
-fn compile_and_exit(rounds: usize) -> ! {
+fn compile_and_exit(moment: usize) -> ! {
     let (sender, done) = mpsc::channel();
     for worker in 0..3 {
         let sender = sender.clone();
-        std::thread::spawn(move || work(worker, &sender));
+        let loading = Loading::announce();
+        std::thread::spawn(move || work(worker, &sender, loading));
     }
-    // The first rounds end within the loading of LLVM.
-    for _ in 0..rounds {
+    std::thread::sleep(Duration::from_millis(moment.min(LOADING) as u64));
+    for _ in LOADING..moment {
         done.recv().expect("the workers go on");
     }
     exit(CODE)
 }
 
-fn work(worker: usize, done: &mpsc::Sender<()>) {
+fn work(worker: usize, done: &mpsc::Sender<()>, loading: Loading) {
+    let loaded = updraft_jit::load();
+    drop(loading);
+    assert!(loaded.is_ok(), "{loaded:?}");
     let wasm = Wasm::new(
         "(module (func (param i32) (result i32) (local i32)
            (loop

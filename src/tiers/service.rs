@@ -54,10 +54,14 @@ impl CompileService {
         });
         if self.shared.queue.push(request, threads.max(1)) == Pushed::StartWorker {
             let shared = self.shared.clone();
+            #[cfg(feature = "llvm")]
+            let loading = updraft_jit::Loading::announce();
+            #[cfg(not(feature = "llvm"))]
+            let loading = ();
             let worker = std::thread::Builder::new()
                 .name("updraft-compile".into())
                 .stack_size(COMPILER_STACK)
-                .spawn(move || work(&shared));
+                .spawn(move || work(&shared, loading));
             if let Err(error) = worker {
                 tracing::warn!(%error, "cannot start a compile thread; the program goes on in lower tiers");
                 self.shared.queue.worker_failed();
@@ -92,7 +96,7 @@ pub(crate) fn compiler_options(config: &Config) -> updraft_jit::Options {
 pub(crate) const COMPILER_STACK: usize = 16 << 20;
 
 #[cfg(feature = "llvm")]
-fn work(shared: &Shared) {
+fn work(shared: &Shared, loading: updraft_jit::Loading) {
     use super::link::{self, Failure};
     use updraft_jit::Compiler;
 
@@ -100,6 +104,7 @@ fn work(shared: &Shared) {
         tracing::debug!(?info, "LLVM is loaded");
         Compiler::new(shared.options).map_err(|e| e.to_string())
     });
+    drop(loading);
     let mut compiler = match compiler {
         Ok(compiler) => compiler,
         Err(error) => {
@@ -139,7 +144,7 @@ fn work(shared: &Shared) {
 }
 
 #[cfg(not(feature = "llvm"))]
-fn work(shared: &Shared) {
+fn work(shared: &Shared, (): ()) {
     while let Some(request) = shared.queue.pop_now() {
         fail(request);
     }
