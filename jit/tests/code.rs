@@ -240,7 +240,7 @@ fn atomics_of_all_widths_do_what_they_say() {
 }
 
 #[test]
-fn a_second_memory_and_one_of_64_bits_are_checked() {
+fn a_memory_of_64_bits_is_checked() {
     let text = r#"(module (memory i64 1)
       (func (export "load") (param i64) (result i64) (i64.load offset=8 (local.get 0)))
       (func (export "far") (param i64) (result i32)
