@@ -22,11 +22,12 @@ const MEMORY: &str = r#"(module
   (func (export "size") (result i32) (memory.size))
   (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0)))
   (func (export "bulk")
-    (memory.copy (i32.const -1) (i32.const 2) (i32.const 3))
     (memory.fill (i32.const 4) (i32.const 5) (i32.const 6))
-    (memory.init 0 (i32.const 7) (i32.const 8) (i32.const 9))
-    (data.drop 0))
-  (data "x")
+    (memory.init 0 (i32.const 7) (i32.const 1) (i32.const 2))
+    (memory.copy (i32.const 100) (i32.const 6) (i32.const 3))
+    (data.drop 0)
+    (memory.copy (i32.const -1) (i32.const 2) (i32.const 3)))
+  (data "xyz")
 )"#;
 
 #[test]
@@ -57,14 +58,16 @@ fn bulk_operators_pass_their_operands() {
     for level in LEVELS {
         let vm = Vm::new(MEMORY);
         vm.compile_all(level);
-        vm.call("bulk", &[]).expect("no trap");
+        assert_eq!(vm.call("bulk", &[]), Err(TrapCode::MemoryOutOfBounds), "{level:?}");
+        assert_eq!(vm.memory(100), [5, b'y', b'z'], "{level:?}");
         assert_eq!(
             *vm.recorded.borrow(),
             [
-                ("copy", vec![0, 0, 0xffff_ffff, 2, 3]),
                 ("fill", vec![0, 4, 5, 6]),
-                ("init", vec![0, 0, 7, 8, 9]),
+                ("init", vec![0, 0, 7, 1, 2]),
+                ("copy", vec![0, 0, 100, 6, 3]),
                 ("data.drop", vec![0]),
+                ("copy", vec![0, 0, 0xffff_ffff, 2, 3]),
             ]
         );
     }
@@ -266,9 +269,9 @@ fn tables_are_the_runtimes() {
       (func (export "get") (param i32) (result externref) (table.get (local.get 0)))
       (func (export "rest") (param externref) (result i32 i32)
         (table.set (i32.const 1) (local.get 0))
-        (table.fill (i32.const 2) (local.get 0) (i32.const 3))
-        (table.copy (i32.const 4) (i32.const 5) (i32.const 6))
-        (table.grow (local.get 0) (i32.const 8))
+        (table.fill (i32.const 2) (local.get 0) (i32.const 2))
+        (table.copy (i32.const 0) (i32.const 1) (i32.const 3))
+        (table.grow (local.get 0) (i32.const 6))
         (table.size)))"#;
     for level in LEVELS {
         let vm = Vm::new(text);
@@ -276,14 +279,14 @@ fn tables_are_the_runtimes() {
         vm.set_element(3, Ref(0x1230));
         assert_eq!(vm.call1("get", &[3]), Ok(0x1230), "{level:?}");
         assert_eq!(vm.call1("get", &[4]), Err(TrapCode::TableOutOfBounds), "{level:?}");
-        assert_eq!(vm.call("rest", &[0x50]), Ok(vec![7, 4]), "{level:?}");
+        assert_eq!(vm.call("rest", &[0x50]), Ok(vec![4, 10]), "{level:?}");
         assert_eq!(vm.call1("get", &[1]), Ok(0x50), "{level:?}");
         assert_eq!(
             *vm.recorded.borrow(),
             [
-                ("table.fill", vec![0, 2, 0x50, 3]),
-                ("table.copy", vec![0, 0, 4, 5, 6]),
-                ("table.grow", vec![0, 0x50, 8]),
+                ("table.fill", vec![0, 2, 0x50, 2]),
+                ("table.copy", vec![0, 0, 0, 1, 3]),
+                ("table.grow", vec![0, 0x50, 6]),
             ]
         );
     }

@@ -85,10 +85,7 @@ fn fail(request: Request) {
 /// What all code of an engine has in common.
 #[cfg(feature = "llvm")]
 pub(crate) fn compiler_options(config: &Config) -> updraft_jit::Options {
-    updraft_jit::Options {
-        exact_traps: config.exact_traps,
-        ..updraft_jit::Options::default()
-    }
+    updraft_jit::Options { exact_traps: config.exact_traps, ..updraft_jit::Options::default() }
 }
 
 /// Native stack for the compiler, in bytes: LLVM recurses over what it compiles.
