@@ -22,11 +22,12 @@ const MEMORY: &str = r#"(module
   (func (export "size") (result i32) (memory.size))
   (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0)))
   (func (export "bulk")
-    (memory.copy (i32.const -1) (i32.const 2) (i32.const 3))
     (memory.fill (i32.const 4) (i32.const 5) (i32.const 6))
-    (memory.init 0 (i32.const 7) (i32.const 8) (i32.const 9))
-    (data.drop 0))
-  (data "x")
+    (memory.init 0 (i32.const 7) (i32.const 1) (i32.const 2))
+    (memory.copy (i32.const 100) (i32.const 6) (i32.const 3))
+    (data.drop 0)
+    (memory.copy (i32.const -1) (i32.const 2) (i32.const 3)))
+  (data "xyz")
 )"#;
 
 #[test]
@@ -57,14 +58,16 @@ fn bulk_operators_pass_their_operands() {
     for level in LEVELS {
         let vm = Vm::new(MEMORY);
         vm.compile_all(level);
-        vm.call("bulk", &[]).expect("no trap");
+        assert_eq!(vm.call("bulk", &[]), Err(TrapCode::MemoryOutOfBounds), "{level:?}");
+        assert_eq!(vm.memory(100), [5, b'y', b'z'], "{level:?}");
         assert_eq!(
             *vm.recorded.borrow(),
             [
-                ("copy", vec![0, 0, 0xffff_ffff, 2, 3]),
                 ("fill", vec![0, 4, 5, 6]),
-                ("init", vec![0, 0, 7, 8, 9]),
+                ("init", vec![0, 0, 7, 1, 2]),
+                ("copy", vec![0, 0, 100, 6, 3]),
                 ("data.drop", vec![0]),
+                ("copy", vec![0, 0, 0xffff_ffff, 2, 3]),
             ]
         );
     }
@@ -240,7 +243,7 @@ fn atomics_of_all_widths_do_what_they_say() {
 }
 
 #[test]
-fn a_second_memory_and_one_of_64_bits_are_checked() {
+fn a_memory_of_64_bits_is_checked() {
     let text = r#"(module (memory i64 1)
       (func (export "load") (param i64) (result i64) (i64.load offset=8 (local.get 0)))
       (func (export "far") (param i64) (result i32)
@@ -260,15 +263,95 @@ fn a_second_memory_and_one_of_64_bits_are_checked() {
     }
 }
 
+const MEMORIES: &str = r#"(module
+  (memory $narrow 1) (memory $second 2 4) (memory $wide i64 1 3) (memory $shared i64 1 1 shared)
+  (func (export "second") (param i32 i32) (result i32)
+    (i32.store8 $narrow (local.get 0) (i32.const 1))
+    (i32.store8 $second offset=3 (local.get 0) (local.get 1))
+    (i32.load8_u $second offset=3 (local.get 0)))
+  (func (export "dropped") (param i32) (drop (i64.load $second (local.get 0))))
+  (func (export "two_stores") (param i64)
+    (i32.store $narrow (i32.const 0) (i32.const 1))
+    (i32.store $wide (local.get 0) (i32.const 2))
+    (i32.store $narrow (i32.const 0) (i32.const 3)))
+  (func (export "wide") (param i64) (result i32)
+    (i32.load16_u $wide offset=0x100000000 (local.get 0)))
+  (func (export "vector") (param i64 v128) (result v128)
+    (v128.store $wide (local.get 0) (local.get 1))
+    (v128.load64_lane $wide offset=8 0 (local.get 0) (local.get 1)))
+  (func (export "atomic") (param i64) (result i32)
+    (i32.atomic.rmw.add $shared offset=4 (local.get 0) (i32.const 5)))
+  (func (export "sizes") (result i32 i32 i64 i64)
+    (memory.size $narrow) (memory.size $second) (memory.size $wide) (memory.size $shared))
+  (func (export "grow") (param i32 i64) (result i32 i64)
+    (memory.grow $second (local.get 0)) (memory.grow $wide (local.get 1)))
+  (func (export "up") (param i64 i32 i32)
+    (memory.copy $wide $second (local.get 0) (local.get 1) (local.get 2)))
+  (func (export "fill") (param i64 i32 i64)
+    (memory.fill $wide (local.get 0) (local.get 1) (local.get 2)))
+  (func (export "init") (param i64) (memory.init $wide $bytes (local.get 0) (i32.const 1) (i32.const 2)))
+  (data $bytes "xyz")
+)"#;
+
+#[test]
+fn each_memory_has_its_own_bytes_length_and_addresses() {
+    let outside = TrapCode::MemoryOutOfBounds;
+    for level in LEVELS {
+        let vm = Vm::new(MEMORIES);
+        vm.compile_all(level);
+        assert_eq!(vm.call1("second", &[5, 77]), Ok(77), "{level:?}");
+        assert_eq!(vm.memory(5), [1, 0, 0, 0], "another memory, {level:?}");
+        assert_eq!(vm.call("dropped", &[0x1_fff8]), Ok(vec![]), "{level:?}");
+        for address in [0x1_fff9, 0x2_0000, 0xffff_ffff] {
+            assert_eq!(vm.call("dropped", &[address]), Err(outside), "{address:#x} {level:?}");
+        }
+        assert_eq!(vm.call("two_stores", &[0xfffd]), Err(outside), "{level:?}");
+        assert_eq!(vm.memory(0), 1_u32.to_le_bytes(), "the first store was done, {level:?}");
+        for address in [0, 1 << 32, u64::MAX, (1_u64 << 32).wrapping_neg()] {
+            // Also where the sum of address and offset would wrap around.
+            assert_eq!(vm.call1("wide", &[address]), Err(outside), "{address:#x} {level:?}");
+        }
+        let vector = [0xfff0, 1, 2];
+        assert_eq!(vm.call("vector", &vector), Ok(vec![2, 2]), "{level:?}");
+        assert_eq!(vm.call("vector", &[0xfff1, 1, 2]), Err(outside), "{level:?}");
+        assert_eq!(vm.call1("atomic", &[0xfff8]), Ok(0), "{level:?}");
+        assert_eq!(vm.call1("atomic", &[0xfff8]), Ok(5), "{level:?}");
+        assert_eq!(vm.call1("atomic", &[0xfffa]), Err(TrapCode::UnalignedAtomic), "{level:?}");
+        assert_eq!(vm.call1("atomic", &[0xfffc]), Err(outside), "{level:?}");
+
+        assert_eq!(vm.call("sizes", &[]), Ok(vec![1, 2, 1, 1]), "{level:?}");
+        assert_eq!(vm.call("grow", &[2, 2]), Ok(vec![2, 1]), "{level:?}");
+        assert_eq!(vm.call("grow", &[1, u64::MAX]), Ok(vec![0xffff_ffff, u64::MAX]), "{level:?}");
+        assert_eq!(vm.call("sizes", &[]), Ok(vec![1, 4, 3, 1]), "{level:?}");
+        assert_eq!(vm.call("dropped", &[0x3_fff8]), Ok(vec![]), "{level:?}");
+        assert_eq!(vm.call("vector", &[0x2_fff0, 1, 2]), Ok(vec![2, 2]), "{level:?}");
+
+        vm.recorded.borrow_mut().clear();
+        vm.call("up", &[0x2_fffe, 7, 2]).expect("no trap");
+        assert_eq!(vm.call("up", &[1 << 33, 7, 2]), Err(outside), "{level:?}");
+        assert_eq!(vm.call("fill", &[1, 2, u64::MAX]), Err(outside), "{level:?}");
+        vm.call("init", &[9]).expect("no trap");
+        assert_eq!(
+            *vm.recorded.borrow(),
+            [
+                ("copy", vec![2, 1, 0x2_fffe, 7, 2]),
+                ("copy", vec![2, 1, 1 << 33, 7, 2]),
+                ("fill", vec![2, 1, 2, u64::MAX]),
+                ("init", vec![2, 0, 9, 1, 2]),
+            ]
+        );
+    }
+}
+
 #[test]
 fn tables_are_the_runtimes() {
     let text = r#"(module (table 4 10 externref)
       (func (export "get") (param i32) (result externref) (table.get (local.get 0)))
       (func (export "rest") (param externref) (result i32 i32)
         (table.set (i32.const 1) (local.get 0))
-        (table.fill (i32.const 2) (local.get 0) (i32.const 3))
-        (table.copy (i32.const 4) (i32.const 5) (i32.const 6))
-        (table.grow (local.get 0) (i32.const 8))
+        (table.fill (i32.const 2) (local.get 0) (i32.const 2))
+        (table.copy (i32.const 0) (i32.const 1) (i32.const 3))
+        (table.grow (local.get 0) (i32.const 6))
         (table.size)))"#;
     for level in LEVELS {
         let vm = Vm::new(text);
@@ -276,14 +359,14 @@ fn tables_are_the_runtimes() {
         vm.set_element(3, Ref(0x1230));
         assert_eq!(vm.call1("get", &[3]), Ok(0x1230), "{level:?}");
         assert_eq!(vm.call1("get", &[4]), Err(TrapCode::TableOutOfBounds), "{level:?}");
-        assert_eq!(vm.call("rest", &[0x50]), Ok(vec![7, 4]), "{level:?}");
+        assert_eq!(vm.call("rest", &[0x50]), Ok(vec![4, 10]), "{level:?}");
         assert_eq!(vm.call1("get", &[1]), Ok(0x50), "{level:?}");
         assert_eq!(
             *vm.recorded.borrow(),
             [
-                ("table.fill", vec![0, 2, 0x50, 3]),
-                ("table.copy", vec![0, 0, 4, 5, 6]),
-                ("table.grow", vec![0, 0x50, 8]),
+                ("table.fill", vec![0, 2, 0x50, 2]),
+                ("table.copy", vec![0, 0, 0, 1, 3]),
+                ("table.grow", vec![0, 0x50, 6]),
             ]
         );
     }

@@ -166,3 +166,42 @@ fn the_plain_version_runs_when_all_is_in_memory() {
     assert_eq!(vm.call("fill", &[0x8001, 0x1_0001]), Err(TrapCode::MemoryOutOfBounds));
     assert_eq!(vm.memory(0x8000), [0xff; 0x8000]);
 }
+
+#[test]
+fn loops_over_vectors_have_a_plain_version_that_traps_no_later() {
+    let text = r#"(module (memory 1)
+      (func (export "scale") (param $p i32) (param $n i32) (param $by v128) (result v128)
+        (local $sum v128)
+        (loop
+          (local.set $sum (f32x4.add (local.get $sum) (v128.load (local.get $p))))
+          (v128.store (local.get $p) (f32x4.mul (v128.load (local.get $p)) (local.get $by)))
+          (v128.store16_lane offset=4 7 (local.get $p)
+            (v128.load8_lane offset=3 15 (local.get $p) (local.get $by)))
+          (local.set $p (i32.add (local.get $p) (i32.const 16)))
+          (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+        (local.get $sum)))"#;
+    let vms = [Level::Quick, Level::Full].map(|level| {
+        let vm = Vm::new(text);
+        vm.compile_all(level);
+        vm
+    });
+    let optimised = vms[1].text("scale", Level::Full, Text::LlvmOptimised);
+    assert!(optimised.contains(" load <2 x i64>") || optimised.contains(" load <4 x float>"));
+    assert!(optimised.contains(" load volatile <2 x i64>"), "the other version:\n{optimised}");
+    let fresh: Vec<u8> = (0..65_536_u32).map(|i| (i % 61) as u8).collect();
+    let by = 0x4000_0000_3f80_0000_3f00_0000_4040_0000_u128;
+    for (from, turns) in
+        [(0, 1), (0, 4096), (16, 4095), (65_520, 1), (1, 4096), (65_521, 2), (0, 0)]
+    {
+        let [quick, full] = [0, 1].map(|which| {
+            let vm = &vms[which];
+            vm.write_memory(0, &fresh);
+            let result = vm.call("scale", &[from, turns, by as u64, (by >> 64) as u64]);
+            (result, vm.memory::<65_536>(0).to_vec())
+        });
+        assert!(quick == full, "{from} {turns}: {:?} instead of {:?}", full.0, quick.0);
+        // No turn at all is 2^32 of them.
+        let last = from + 16 * u64::from((turns as u32).wrapping_sub(1));
+        assert_eq!(full.0.is_err(), last > 65_520, "{from} {turns}");
+    }
+}

@@ -20,10 +20,13 @@ const CORE: &[&str] = &[
     "br",
     "br_if",
     "br_table",
+    "bulk",
     "call",
     "call_indirect",
     "const",
     "conversions",
+    "data",
+    "elem",
     "endianness",
     "f32",
     "f32_bitwise",
@@ -53,11 +56,15 @@ const CORE: &[&str] = &[
     "local_tee",
     "loop",
     "memory",
+    "memory_copy",
+    "memory_fill",
     "memory_grow",
+    "memory_init",
     "memory_redundancy",
     "memory_size",
     "memory_trap",
     "nop",
+    "ref_func",
     "ref_is_null",
     "ref_null",
     "return",
@@ -66,6 +73,13 @@ const CORE: &[&str] = &[
     "stack",
     "store",
     "switch",
+    "table_copy",
+    "table_fill",
+    "table_get",
+    "table_grow",
+    "table_init",
+    "table_set",
+    "table_size",
     "traps",
     "unreachable",
     "unreached-valid",
@@ -136,7 +150,7 @@ fn run(name: &str, text: &str, level: Level, cpu: Cpu, score: &mut Score) {
 }
 
 fn instantiate(wasm: Wasm, level: Level, cpu: Cpu, at: &str, score: &mut Score) -> Option<Box<Vm>> {
-    if wasm.unknown.is_some() {
+    if wasm.unknown.is_some() || wasm.other_imports {
         return None;
     }
     let imported = wasm.env.imported_functions;
@@ -280,7 +294,7 @@ fn core() {
         }
         assert_eq!(seen, CORE.len(), "all files exist");
     }
-    check(&score, 2 * 13_000);
+    check(&score, 2 * 20_000);
 }
 
 #[test]
@@ -296,42 +310,50 @@ fn threads() {
     check(&score, 2 * 100);
 }
 
-/// Runs all files of a proposal but these.
-fn run_proposal(of: &Proposal, but: &[&str], level: Level, cpu: Cpu) -> Score {
+fn run_proposal(of: &Proposal, level: Level, cpu: Cpu) -> Score {
     let mut score = Score::default();
     for file in proposal(of) {
         let name = file.name().trim_end_matches(".wast").to_owned();
-        if !but.contains(&name.as_str()) {
-            run(&name, file.raw(), level, cpu, &mut score);
-        }
+        run(&name, file.raw(), level, cpu, &mut score);
     }
     score
 }
 
-/// Files that need more than one module.
-const SIMD_LINKED: &[&str] = &["simd_linking", "simd_memory-multi"];
-
 #[test]
 fn simd_in_quick_code() {
-    check(&run_proposal(&Proposal::Simd, SIMD_LINKED, Level::Quick, Cpu::Host), 20_000);
+    check(&run_proposal(&Proposal::Simd, Level::Quick, Cpu::Host), 20_000);
 }
 
 #[test]
 fn simd_in_full_code() {
-    check(&run_proposal(&Proposal::Simd, SIMD_LINKED, Level::Full, Cpu::Host), 20_000);
+    check(&run_proposal(&Proposal::Simd, Level::Full, Cpu::Host), 20_000);
 }
 
 /// Without the instructions that came after SSE2.
 #[test]
 fn simd_on_every_machine() {
-    check(&run_proposal(&Proposal::Simd, SIMD_LINKED, Level::Full, Cpu::Baseline), 20_000);
+    check(&run_proposal(&Proposal::Simd, Level::Full, Cpu::Baseline), 20_000);
 }
 
 #[test]
 fn relaxed_simd() {
     for level in LEVELS {
         for cpu in [Cpu::Host, Cpu::Baseline] {
-            check(&run_proposal(&Proposal::RelaxedSimd, &[], level, cpu), 60);
+            check(&run_proposal(&Proposal::RelaxedSimd, level, cpu), 60);
         }
+    }
+}
+
+#[test]
+fn several_memories() {
+    for level in LEVELS {
+        check(&run_proposal(&Proposal::MultiMemory, level, Cpu::Host), 590);
+    }
+}
+
+#[test]
+fn memories_of_64_bits() {
+    for level in LEVELS {
+        check(&run_proposal(&Proposal::Memory64, level, Cpu::Host), 1_057);
     }
 }

@@ -280,3 +280,35 @@ fn the_instructions_of_the_machine_are_used() {
         assert!(assembly.contains(instruction), "{name}:\n{assembly}");
     }
 }
+
+/// With more parameters than there are registers.
+#[test]
+fn vectors_travel_with_tail_calls() {
+    let text = r#"(module
+      (type $many (func (param i32 v128 v128 v128 v128 v128 v128 v128 v128 v128 v128)
+        (result v128 v128)))
+      (table funcref (elem $down))
+      (func $down (export "down") (type $many)
+        (if (i32.eqz (local.get 0)) (then (return (local.get 1) (local.get 10))))
+        (return_call $back (local.get 10) (local.get 9) (local.get 8) (local.get 7) (local.get 6)
+          (local.get 5) (local.get 4) (local.get 3) (local.get 2) (local.get 1) (local.get 0)))
+      (func $back
+        (param v128 v128 v128 v128 v128 v128 v128 v128 v128 v128 i32) (result v128 v128)
+        (return_call_indirect (type $many) (i32.sub (local.get 10) (i32.const 1))
+          (i64x2.add (local.get 0) (v128.const i64x2 1 2)) (local.get 1) (local.get 2)
+          (local.get 3) (local.get 4) (local.get 5) (local.get 6) (local.get 7) (local.get 8)
+          (local.get 9) (i32.const 0)))
+      (func (export "in_a_loop") (param i32 v128) (result v128 v128)
+        (loop (br_if 0 (i32.and (local.get 0) (i32.const 0))))
+        (return_call $down (local.get 0) (local.get 1) (local.get 1) (local.get 1) (local.get 1)
+          (local.get 1) (local.get 1) (local.get 1) (local.get 1) (local.get 1) (local.get 1))))"#;
+    for level in LEVELS {
+        let vm = Vm::new(text);
+        vm.compile_all(level);
+        let arguments = [&[1_000_001][..], &[7; 20]].concat();
+        let [low, high] = [7 + 500_001, 7 + 500_001 * 2];
+        let expected = vec![low, high, low - 1, high - 2];
+        assert_eq!(vm.call("down", &arguments), Ok(expected.clone()), "{level:?}");
+        assert_eq!(vm.call("in_a_loop", &[1_000_001, 7, 7]), Ok(expected), "{level:?}");
+    }
+}

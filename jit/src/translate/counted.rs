@@ -168,8 +168,8 @@ impl Analysis<'_> {
             }
             return Some(false);
         }
-        if let Some((memarg, bytes, is_store)) = access(operator) {
-            return self.access(memarg, bytes, is_store).map(|()| false);
+        if let Some((memarg, bytes, kind)) = access(operator) {
+            return self.access(memarg, bytes, kind).map(|()| false);
         }
         match operator {
             Operator::Block { .. }
@@ -185,15 +185,15 @@ impl Analysis<'_> {
         }
     }
 
-    fn access(&mut self, memarg: &MemArg, bytes: u32, is_store: bool) -> Option<()> {
+    fn access(&mut self, memarg: &MemArg, bytes: u32, kind: AccessKind) -> Option<()> {
         if memarg.target != MemArgTarget::Memory(0) || self.env.memories[0].memory64 {
             return None;
         }
-        if is_store {
+        if kind != AccessKind::Load {
             self.stack.pop()?;
         }
         let Value::Sum(address) = self.stack.pop()? else { return None };
-        if !is_store {
+        if kind != AccessKind::Store {
             self.stack.push(Value::Unknown);
         }
         let end = memarg.offset + u64::from(bytes);
@@ -445,29 +445,62 @@ impl Analysis<'_> {
     }
 }
 
-/// The immediate and the size of an access, and whether it is a store.
-fn access<'a>(operator: &'a Operator) -> Option<(&'a MemArg, u32, bool)> {
+/// What an access does with the operand above its address.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum AccessKind {
+    /// There is none.
+    Load,
+    /// Replaces a lane of it.
+    LoadLane,
+    /// Stores it, or a lane of it.
+    Store,
+}
+
+/// The immediate and the size of an access, and what it does.
+fn access<'a>(operator: &'a Operator) -> Option<(&'a MemArg, u32, AccessKind)> {
+    use AccessKind::{Load, LoadLane, Store};
     use Operator as O;
     Some(match operator {
         O::I32Load8S { memarg }
         | O::I32Load8U { memarg }
         | O::I64Load8S { memarg }
-        | O::I64Load8U { memarg } => (memarg, 1, false),
+        | O::I64Load8U { memarg } => (memarg, 1, Load),
         O::I32Load16S { memarg }
         | O::I32Load16U { memarg }
         | O::I64Load16S { memarg }
-        | O::I64Load16U { memarg } => (memarg, 2, false),
+        | O::I64Load16U { memarg } => (memarg, 2, Load),
         O::I32Load { memarg }
         | O::F32Load { memarg }
         | O::I64Load32S { memarg }
-        | O::I64Load32U { memarg } => (memarg, 4, false),
-        O::I64Load { memarg } | O::F64Load { memarg } => (memarg, 8, false),
-        O::I32Store8 { memarg } | O::I64Store8 { memarg } => (memarg, 1, true),
-        O::I32Store16 { memarg } | O::I64Store16 { memarg } => (memarg, 2, true),
+        | O::I64Load32U { memarg } => (memarg, 4, Load),
+        O::I64Load { memarg } | O::F64Load { memarg } => (memarg, 8, Load),
+        O::V128Load { memarg } => (memarg, 16, Load),
+        O::V128Load8x8S { memarg }
+        | O::V128Load8x8U { memarg }
+        | O::V128Load16x4S { memarg }
+        | O::V128Load16x4U { memarg }
+        | O::V128Load32x2S { memarg }
+        | O::V128Load32x2U { memarg }
+        | O::V128Load64Splat { memarg }
+        | O::V128Load64Zero { memarg } => (memarg, 8, Load),
+        O::V128Load32Splat { memarg } | O::V128Load32Zero { memarg } => (memarg, 4, Load),
+        O::V128Load16Splat { memarg } => (memarg, 2, Load),
+        O::V128Load8Splat { memarg } => (memarg, 1, Load),
+        O::V128Load8Lane { memarg, .. } => (memarg, 1, LoadLane),
+        O::V128Load16Lane { memarg, .. } => (memarg, 2, LoadLane),
+        O::V128Load32Lane { memarg, .. } => (memarg, 4, LoadLane),
+        O::V128Load64Lane { memarg, .. } => (memarg, 8, LoadLane),
+        O::I32Store8 { memarg } | O::I64Store8 { memarg } => (memarg, 1, Store),
+        O::I32Store16 { memarg } | O::I64Store16 { memarg } => (memarg, 2, Store),
         O::I32Store { memarg } | O::F32Store { memarg } | O::I64Store32 { memarg } => {
-            (memarg, 4, true)
+            (memarg, 4, Store)
         }
-        O::I64Store { memarg } | O::F64Store { memarg } => (memarg, 8, true),
+        O::I64Store { memarg } | O::F64Store { memarg } => (memarg, 8, Store),
+        O::V128Store { memarg } => (memarg, 16, Store),
+        O::V128Store8Lane { memarg, .. } => (memarg, 1, Store),
+        O::V128Store16Lane { memarg, .. } => (memarg, 2, Store),
+        O::V128Store32Lane { memarg, .. } => (memarg, 4, Store),
+        O::V128Store64Lane { memarg, .. } => (memarg, 8, Store),
         _ => return None,
     })
 }
@@ -482,6 +515,12 @@ fn plain_arity(operator: &Operator) -> Option<(usize, usize)> {
             Some(($pops, $pushes))
         };
         (saturating_float_to_int arity $pops:literal -> $pushes:literal) => {
+            Some(($pops, $pushes))
+        };
+        (simd arity $pops:literal -> $pushes:literal) => {
+            Some(($pops, $pushes))
+        };
+        (relaxed_simd arity $pops:literal -> $pushes:literal) => {
             Some(($pops, $pushes))
         };
         ($($other:tt)*) => {

@@ -3,7 +3,7 @@
 use inkwell::IntPredicate;
 use inkwell::types::{BasicType, BasicTypeEnum, IntType};
 use inkwell::values::{BasicValueEnum, IntValue, PointerValue};
-use wasmparser::{MemArg, MemArgTarget, Operator};
+use wasmparser::{MemArg, MemArgTarget, MemoryType, Operator};
 
 use super::Translator;
 use super::build::{instruction, internal};
@@ -151,9 +151,11 @@ impl<'c> Translator<'_, 'c, '_> {
         self.store_value(memarg, value.into())
     }
 
-    /// Whether LLVM must be kept from dropping and moving accesses.
+    /// Whether LLVM must be kept from dropping and moving accesses. Not if they trap in checks only, and no other thread
+    /// sees them.
     fn is_exact(&self) -> bool {
-        self.unit.options.exact_traps && !self.plain
+        let exact = |memory: &MemoryType| !memory.memory64 || memory.shared;
+        self.unit.options.exact_traps && !self.plain && self.unit.env.memories.iter().any(exact)
     }
 
     // Addresses.
@@ -184,10 +186,10 @@ impl<'c> Translator<'_, 'c, '_> {
     /// Pops an address, and finds the place in this process's memory for an access of some bytes.
     fn address(&mut self, memarg: &MemArg, bytes: u32) -> Result<PointerValue<'c>> {
         let memory = self.memory_of(memarg)?;
-        if memory == 0 && !self.unit.env.memories[0].memory64 {
+        if self.is_guarded(memory) {
             self.locate();
             let address = self.pop_wide()?;
-            let base = self.field(Field::MemoryBase(0))?;
+            let base = self.field(Field::MemoryBase(memory))?;
             let place = self.displace_by(base, address)?;
             return Ok(self.displace(place, memarg.offset)?);
         }
@@ -195,21 +197,26 @@ impl<'c> Translator<'_, 'c, '_> {
         self.place(memory, address, bytes)
     }
 
-    /// The place of an effective address. Memory 0 of 32-bit addresses reserves all that they can reach, and a guard;
-    /// elsewhere the access is checked.
+    /// Whether the memory reserves all that its addresses can reach, and a guard, so that accesses are not checked.
+    fn is_guarded(&self, memory: u32) -> bool {
+        !self.unit.env.memories[memory as usize].memory64
+    }
+
+    /// The place of an effective address. If nothing else does, a check keeps the access in memory.
     pub(super) fn place(
         &mut self,
         memory: u32,
         address: IntValue<'c>,
         bytes: u32,
     ) -> Result<PointerValue<'c>> {
-        if memory != 0 || self.unit.env.memories[0].memory64 {
+        if !self.is_guarded(memory) {
             let length = self.memory_length(memory)?;
-            let bytes = self.i64(u64::from(bytes));
-            let too_small = self.b.build_int_compare(IntPredicate::ULT, length, bytes, "")?;
-            let last = self.b.build_int_sub(length, bytes, "")?;
-            let beyond = self.b.build_int_compare(IntPredicate::UGT, address, last, "")?;
-            let outside = self.b.build_or(too_small, beyond, "")?;
+            // The first address at which so many bytes do not fit; 0 if there are not so many.
+            let difference = self.unit.intrinsic("llvm.usub.sat", self.unit.types.i64)?;
+            let bytes = self.i64(u64::from(bytes - 1));
+            let first = self.b.build_call(difference, &[length.into(), bytes.into()], "")?;
+            let first = first.try_as_basic_value().unwrap_basic().into_int_value();
+            let outside = self.b.build_int_compare(IntPredicate::UGE, address, first, "")?;
             self.trap_if(outside, TrapCode::MemoryOutOfBounds)?;
         }
         let base = self.field(Field::MemoryBase(memory))?;
@@ -217,8 +224,14 @@ impl<'c> Translator<'_, 'c, '_> {
     }
 
     pub(super) fn memory_length(&mut self, memory: u32) -> Result<IntValue<'c>> {
-        let length = self.field(Field::MemoryLength(memory))?;
-        Ok(self.load_shared(self.unit.types.i64, length)?.into_int_value())
+        let place = self.field(Field::MemoryLength(memory))?;
+        let length = if self.unit.env.memories[memory as usize].shared {
+            self.load_shared(self.unit.types.i64, place)?
+        } else {
+            // Only this thread can change it, by a call.
+            self.load(self.unit.types.i64, place, Region::Runtime)?
+        };
+        Ok(length.into_int_value())
     }
 
     /// Pops an address or a size of either width.

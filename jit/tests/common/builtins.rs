@@ -7,7 +7,7 @@ use updraft_jit::Symbol;
 use updraft_jit::abi::{Builtin, Ref, TrapCode, VmContext};
 use updraft_jit::env::slots;
 
-use super::{Vm, segment};
+use super::{Dropped, Vm, segment};
 
 /// # Safety
 /// `ctx` is the context of a `Vm` that lives.
@@ -16,31 +16,85 @@ unsafe fn vm<'a>(ctx: *mut VmContext) -> &'a Vm {
     unsafe { &*(*ctx).instance.cast::<Vm>() }
 }
 
+/// Builtins that note what they are called with. `|vm|` may use the parameters.
 macro_rules! recorders {
-    ($($function:ident $name:literal ($($param:ident: $ty:ty),*) -> $result:ty = $value:expr;)*) => {
+    ($($function:ident $name:literal ($($param:ident: $ty:ty),*) -> $result:ty = |$vm:ident| $value:expr;)*) => {
         $(extern "C" fn $function(ctx: *mut VmContext, $($param: $ty),*) -> $result {
             // SAFETY: compiled code passes its context.
-            let vm = unsafe { vm(ctx) };
-            vm.recorded.borrow_mut().push(($name, vec![$($param as u64),*]));
+            let $vm = unsafe { vm(ctx) };
+            $vm.recorded.borrow_mut().push(($name, vec![$($param as u64),*]));
             $value
         })*
     };
 }
 
 recorders! {
-    memory_init "init" (m: u32, s: u32, d: u64, f: u32, n: u32) -> u32 = 0;
-    memory_copy "copy" (d: u32, s: u32, to: u64, from: u64, n: u64) -> u32 = 0;
-    memory_fill "fill" (m: u32, to: u64, byte: u32, n: u64) -> u32 = 0;
-    data_drop "data.drop" (s: u32) -> () = ();
-    table_grow "table.grow" (t: u32, r: u64, n: u32) -> u32 = 7;
-    table_fill "table.fill" (t: u32, i: u32, r: u64, n: u32) -> u32 = 0;
-    table_copy "table.copy" (d: u32, s: u32, to: u32, from: u32, n: u32) -> u32 = 0;
-    table_init "table.init" (t: u32, s: u32, d: u32, f: u32, n: u32) -> u32 = 0;
-    elem_drop "elem.drop" (s: u32) -> () = ();
-    global_set_ref "global.set" (g: u32, r: u64) -> () = ();
-    notify "notify" (m: u32, a: u64, n: u32) -> u64 = u64::from(n);
-    wait32 "wait32" (m: u32, a: u64, e: u32, t: u64) -> u64 = 1;
-    wait64 "wait64" (m: u32, a: u64, e: u64, t: u64) -> u64 = 1;
+    memory_init "init" (m: u32, s: u32, to: u64, from: u32, n: u32) -> u32 = |vm| {
+        let items = vm.passive(&vm.wasm.data, Dropped::Data(s));
+        let source = items.get(from as usize..from as usize + n as usize);
+        let place = vm.memories[m as usize].range(to, n.into());
+        or_trap(vm, TrapCode::MemoryOutOfBounds, source.zip(place).map(|(source, place)| {
+            // SAFETY: the range lies in memory.
+            unsafe { place.copy_from(source.as_ptr(), source.len()) }
+        }))
+    };
+    memory_copy "copy" (d: u32, s: u32, to: u64, from: u64, n: u64) -> u32 = |vm| {
+        let source = vm.memories[s as usize].range(from, n);
+        let place = vm.memories[d as usize].range(to, n);
+        or_trap(vm, TrapCode::MemoryOutOfBounds, source.zip(place).map(|(source, place)| {
+            // SAFETY: the ranges lie in memory.
+            unsafe { place.copy_from(source, n as usize) }
+        }))
+    };
+    memory_fill "fill" (m: u32, to: u64, byte: u32, n: u64) -> u32 = |vm| {
+        let place = vm.memories[m as usize].range(to, n);
+        or_trap(vm, TrapCode::MemoryOutOfBounds, place.map(|place| {
+            // SAFETY: the range lies in memory.
+            unsafe { place.write_bytes(byte as u8, n as usize) }
+        }))
+    };
+    data_drop "data.drop" (s: u32) -> () = |vm| {
+        vm.dropped.borrow_mut().insert(Dropped::Data(s));
+    };
+    table_grow "table.grow" (t: u32, r: u64, n: u32) -> i32 = |vm| {
+        vm.tables[t as usize].grow(n.into(), r).map_or(-1, |before| before as i32)
+    };
+    table_fill "table.fill" (t: u32, i: u32, r: u64, n: u32) -> u32 = |vm| {
+        let places = vm.tables[t as usize].range(i.into(), n.into());
+        or_trap(vm, TrapCode::TableOutOfBounds, places.map(|places| places.fill(r)))
+    };
+    table_copy "table.copy" (d: u32, s: u32, to: u32, from: u32, n: u32) -> u32 = |vm| {
+        let source = vm.tables[s as usize].range(from.into(), n.into()).map(|items| items.to_vec());
+        let places = vm.tables[d as usize].range(to.into(), n.into());
+        or_trap(vm, TrapCode::TableOutOfBounds, source.zip(places).map(|(source, places)| {
+            places.copy_from_slice(&source);
+        }))
+    };
+    table_init "table.init" (t: u32, s: u32, to: u32, from: u32, n: u32) -> u32 = |vm| {
+        let items = vm.passive(&vm.wasm.elements, Dropped::Elements(s));
+        let source = items.get(from as usize..from as usize + n as usize);
+        let places = vm.tables[t as usize].range(to.into(), n.into());
+        or_trap(vm, TrapCode::TableOutOfBounds, source.zip(places).map(|(source, places)| {
+            for (func, place) in source.iter().zip(places) {
+                *place = func.map_or(0, |func| vm.wasm.env.func_ref(func).0);
+            }
+        }))
+    };
+    elem_drop "elem.drop" (s: u32) -> () = |vm| {
+        vm.dropped.borrow_mut().insert(Dropped::Elements(s));
+    };
+    global_set_ref "global.set" (g: u32, r: u64) -> () = |vm| { let _ = vm; };
+    notify "notify" (m: u32, a: u64, n: u32) -> u64 = |vm| { let _ = vm; u64::from(n) };
+    wait32 "wait32" (m: u32, a: u64, e: u32, t: u64) -> u64 = |vm| { let _ = vm; 1 };
+    wait64 "wait64" (m: u32, a: u64, e: u64, t: u64) -> u64 = |vm| { let _ = vm; 1 };
+}
+
+/// The status of a builtin that may have failed.
+fn or_trap(vm: &Vm, code: TrapCode, done: Option<()>) -> u32 {
+    if done.is_none() {
+        vm.pending.set(Some(code));
+    }
+    u32::from(done.is_none())
 }
 
 extern "C" fn enter(ctx: *mut VmContext, func: u32, frame: *mut u64, _: *const u8) -> u32 {
@@ -67,8 +121,7 @@ extern "C" fn call_indirect(
     // SAFETY: as for `enter`.
     let vm = unsafe { vm(ctx) };
     vm.recorded.borrow_mut().push(("call_indirect", vec![u64::from(table), u64::from(index)]));
-    // SAFETY: the table does not change meanwhile.
-    let element = unsafe { (&*vm.table.get()).get(index as usize).copied() };
+    let element = vm.tables[table as usize].get(index.into()).copied();
     let cause = match element.map(Ref) {
         None => TrapCode::UndefinedElement,
         Some(Ref::NULL) => TrapCode::UninitializedElement,
@@ -137,40 +190,22 @@ extern "C" fn budget(ctx: *mut VmContext, func: u32, index: u32) -> usize {
 
 extern "C" fn memory_grow(ctx: *mut VmContext, memory: u32, pages: u64) -> u64 {
     // SAFETY: compiled code passes its context.
-    let vm = unsafe { vm(ctx) };
-    let before = vm.memory_length.load(Ordering::Relaxed);
-    let maximum = vm.wasm.env.memories[0].maximum.unwrap_or(1 << 10);
-    if memory != 0 || (before >> 16) + pages > maximum {
-        return u64::MAX;
-    }
-    let after = before + (pages << 16);
-    segment::commit(vm.memory, after as usize);
-    vm.memory_length.store(after, Ordering::Release);
-    before >> 16
+    unsafe { vm(ctx) }.memories[memory as usize].grow(pages).unwrap_or(u64::MAX)
 }
 
-extern "C" fn table_get(ctx: *mut VmContext, _: u32, index: u32, out: *mut u64) -> u32 {
-    // SAFETY: compiled code passes its context and a slot.
-    with_element(unsafe { vm(ctx) }, index, |element| unsafe { *out = *element })
-}
-
-extern "C" fn table_set(ctx: *mut VmContext, _: u32, index: u32, value: u64) -> u32 {
+extern "C" fn table_get(ctx: *mut VmContext, table: u32, index: u32, out: *mut u64) -> u32 {
     // SAFETY: compiled code passes its context.
-    with_element(unsafe { vm(ctx) }, index, |element| *element = value)
+    let vm = unsafe { vm(ctx) };
+    let element = vm.tables[table as usize].get(index.into());
+    // SAFETY: compiled code passes a slot.
+    or_trap(vm, TrapCode::TableOutOfBounds, element.map(|element| unsafe { *out = *element }))
 }
 
-fn with_element(vm: &Vm, index: u32, run: impl FnOnce(&mut u64)) -> u32 {
-    // SAFETY: nobody else holds the table while compiled code waits.
-    match unsafe { &mut *vm.table.get() }.get_mut(index as usize) {
-        Some(element) => {
-            run(element);
-            0
-        }
-        None => {
-            vm.pending.set(Some(TrapCode::TableOutOfBounds));
-            1
-        }
-    }
+extern "C" fn table_set(ctx: *mut VmContext, table: u32, index: u32, value: u64) -> u32 {
+    // SAFETY: compiled code passes its context.
+    let vm = unsafe { vm(ctx) };
+    let element = vm.tables[table as usize].get(index.into());
+    or_trap(vm, TrapCode::TableOutOfBounds, element.map(|element| *element = value))
 }
 
 /// All of them, where they are.

@@ -3,10 +3,11 @@
 
 mod builtins;
 mod segment;
+mod space;
 
 use std::cell::{Cell, RefCell, UnsafeCell};
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 use updraft_jit::abi::{
     GLOBAL_SIZE, GLOBALS_OFFSET, GlobalCell, MemoryDesc, Ref, TableDesc, ThreadState, TrapCode,
@@ -22,20 +23,27 @@ use wasmparser::{
 };
 
 pub use builtins::addresses;
+use space::{Memory, Table};
 
-/// Bytes of address space for a memory: all that a 32-bit address and offset reach.
-const RESERVED: usize = (8 << 30) + (64 << 10);
+/// A segment of a table or a memory.
+struct Segment<T> {
+    /// The table or memory, and where, if it is active.
+    active: Option<(u32, u64)>,
+    /// Whether it can be used by `init`.
+    passive: bool,
+    items: Vec<T>,
+}
 
 /// A module's declarations, from its text.
 pub struct Wasm {
     pub bytes: Vec<u8>,
     pub env: ModuleEnv,
     pub exports: HashMap<String, u32>,
-    /// Elements of table 0 that active segments set.
-    elements: Vec<(u64, Vec<Option<u32>>)>,
-    /// Bytes of memory 0 that active segments set.
-    data: Vec<(u64, Vec<u8>)>,
+    elements: Vec<Segment<Option<u32>>>,
+    data: Vec<Segment<u8>>,
     globals: Vec<[u64; 2]>,
+    /// Whether it imports something that is not of `spectest`, the host module of the specification's tests.
+    pub other_imports: bool,
     /// What the module has that the test runtime does not know.
     pub unknown: Option<String>,
 }
@@ -58,6 +66,7 @@ impl Wasm {
             elements: Vec::new(),
             data: Vec::new(),
             globals: Vec::new(),
+            other_imports: false,
             unknown: None,
         };
         for payload in Parser::new(0).parse_all(&bytes) {
@@ -100,6 +109,9 @@ impl Wasm {
             }
             Payload::ImportSection(imports) => {
                 for import in imports.into_imports().map(Result::unwrap) {
+                    if import.module != "spectest" {
+                        self.other_imports = true;
+                    }
                     match import.ty {
                         TypeRef::Func(ty) => {
                             env.functions.push(ty);
@@ -122,6 +134,9 @@ impl Wasm {
             }
             Payload::MemorySection(memories) => {
                 env.memories.extend(memories.into_iter().map(Result::unwrap));
+                if env.memories.iter().any(|memory| memory.initial > 1 << 16) {
+                    self.unknown = Some("a memory of more than 4 GiB".to_owned());
+                }
             }
             Payload::GlobalSection(globals) => {
                 for global in globals.into_iter().map(Result::unwrap) {
@@ -137,13 +152,15 @@ impl Wasm {
             }
             Payload::ElementSection(segments) => {
                 for segment in segments.into_iter().map(Result::unwrap) {
-                    let ElementKind::Active { table_index, offset_expr } = segment.kind else {
-                        continue;
+                    let passive = matches!(segment.kind, ElementKind::Passive);
+                    let active = match segment.kind {
+                        ElementKind::Active { table_index, offset_expr } => {
+                            let [offset, _] = self.constant(&offset_expr);
+                            Some((table_index.unwrap_or(0), offset))
+                        }
+                        _ => None,
                     };
-                    if table_index.unwrap_or(0) != 0 {
-                        self.unknown = Some("a second table".to_owned());
-                    }
-                    let functions = match segment.items {
+                    let items = match segment.items {
                         ElementItems::Functions(functions) => {
                             functions.into_iter().map(|func| Some(func.unwrap())).collect()
                         }
@@ -151,15 +168,19 @@ impl Wasm {
                             items.into_iter().map(|item| function(&item.unwrap())).collect()
                         }
                     };
-                    let [offset, _] = self.constant(&offset_expr);
-                    self.elements.push((offset, functions));
+                    self.elements.push(Segment { active, passive, items });
                 }
             }
             Payload::DataSection(segments) => {
                 for segment in segments.into_iter().map(Result::unwrap) {
-                    let DataKind::Active { offset_expr, .. } = segment.kind else { continue };
-                    let [offset, _] = self.constant(&offset_expr);
-                    self.data.push((offset, segment.data.to_vec()));
+                    let (active, items) = match segment.kind {
+                        DataKind::Active { memory_index, offset_expr } => {
+                            let [offset, _] = self.constant(&offset_expr);
+                            (Some((memory_index, offset)), segment.data.to_vec())
+                        }
+                        DataKind::Passive => (None, segment.data.to_vec()),
+                    };
+                    self.data.push(Segment { active, passive: active.is_none(), items });
                 }
             }
             Payload::StartSection { .. } => self.unknown = Some("a start function".to_owned()),
@@ -195,6 +216,13 @@ struct ContextWithGlobals {
 const _: () = assert!(std::mem::offset_of!(ContextWithGlobals, globals) == GLOBALS_OFFSET);
 const _: () = assert!(size_of::<GlobalCell>() == GLOBAL_SIZE);
 
+/// A segment that was dropped.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Dropped {
+    Data(u32),
+    Elements(u32),
+}
+
 type Import = Box<dyn Fn(&Vm, &mut [u64])>;
 
 /// An instance, and what happened in it.
@@ -209,12 +237,12 @@ pub struct Vm {
     context: Box<ContextWithGlobals>,
     thread: Box<ThreadState>,
     code_table: Vec<AtomicPtr<u8>>,
-    memory: *mut u8,
-    memory_length: Box<AtomicU64>,
-    memories: Vec<MemoryDesc>,
-    table: UnsafeCell<Vec<u64>>,
-    table_desc: Box<UnsafeCell<TableDesc>>,
-    tables: Vec<*mut TableDesc>,
+    memories: Vec<Memory>,
+    memory_descs: Vec<MemoryDesc>,
+    tables: Vec<Table>,
+    table_descs: Vec<*mut TableDesc>,
+    /// Segments that were dropped.
+    dropped: RefCell<HashSet<Dropped>>,
     imported_globals: Vec<*mut GlobalCell>,
     imports: HashMap<u32, Import>,
     /// Cause of the next `RaisePending`.
@@ -249,17 +277,23 @@ impl Vm {
         let code_table = (0..types.len() as u32)
             .map(|func| AtomicPtr::new(trampolines.address(func) as *mut u8))
             .collect();
-        let pages = env.memories.first().map_or(0, |memory| memory.initial);
-        let memory = segment::reserve(RESERVED);
-        segment::commit(memory, (pages << 16) as usize);
-        for (offset, bytes) in &wasm.data {
-            // SAFETY: the test's segments lie in committed memory.
-            unsafe { memory.add(*offset as usize).copy_from(bytes.as_ptr(), bytes.len()) };
+        let memories: Vec<Memory> =
+            env.memories.iter().map(|ty| Memory::new(ty.initial, ty.maximum)).collect();
+        let memory_descs: Vec<MemoryDesc> = memories.iter().map(Memory::desc).collect();
+        for segment in &wasm.data {
+            let Some((memory, offset)) = segment.active else { continue };
+            let place = memories[memory as usize].range(offset, segment.items.len() as u64);
+            let place = place.expect("the test's segments lie in memory");
+            // SAFETY: the range lies in memory.
+            unsafe { place.copy_from(segment.items.as_ptr(), segment.items.len()) };
         }
-        let memory_length = Box::new(AtomicU64::new(pages << 16));
-        let mut table = vec![0; env.tables.first().map_or(0, |table| table.initial as usize)];
-        for (offset, functions) in &wasm.elements {
-            for (func, place) in functions.iter().zip(&mut table[*offset as usize..]) {
+        let tables: Vec<Table> =
+            env.tables.iter().map(|ty| Table::new(ty.initial, ty.maximum)).collect();
+        for segment in &wasm.elements {
+            let Some((table, offset)) = segment.active else { continue };
+            let places = tables[table as usize].range(offset, segment.items.len() as u64);
+            let places = places.expect("the test's segments lie in their tables");
+            for (func, place) in segment.items.iter().zip(places) {
                 *place = func.map_or(0, |func| env.func_ref(func).0);
             }
         }
@@ -282,7 +316,7 @@ impl Vm {
             context: Box::new(ContextWithGlobals {
                 context: VmContext {
                     budget: UnsafeCell::new(i64::MAX),
-                    memory_base: memory,
+                    memory_base: memories.first().map_or(std::ptr::null_mut(), Memory::base),
                     memory_length: std::ptr::null(),
                     code_table: std::ptr::null(),
                     interp_table: std::ptr::null(),
@@ -300,15 +334,11 @@ impl Vm {
             }),
             thread,
             code_table,
-            memory,
-            memory_length,
-            memories: Vec::new(),
-            table_desc: Box::new(UnsafeCell::new(TableDesc {
-                base: table.as_mut_ptr(),
-                length: table.len() as u64,
-            })),
-            table: UnsafeCell::new(table),
-            tables: Vec::new(),
+            memories,
+            memory_descs,
+            table_descs: tables.iter().map(Table::desc).collect(),
+            tables,
+            dropped: RefCell::default(),
             imported_globals: Vec::new(),
             imports: HashMap::new(),
             pending: Cell::new(None),
@@ -319,8 +349,6 @@ impl Vm {
             recorded: RefCell::default(),
             wasm,
         });
-        vm.memories.push(MemoryDesc { base: memory, length: &raw const *vm.memory_length });
-        vm.tables.push(vm.table_desc.get());
         let imported = vm.wasm.env.imported_globals as usize;
         for (index, value) in vm.wasm.globals.iter().enumerate() {
             let cell = match index.checked_sub(imported) {
@@ -334,10 +362,11 @@ impl Vm {
             *cell.0.get_mut() = *value;
         }
         let context = &mut vm.context.context;
-        context.memory_length = &raw const *vm.memory_length;
+        context.memory_length =
+            vm.memory_descs.first().map_or(std::ptr::null(), |desc| desc.length);
         context.code_table = vm.code_table.as_ptr();
-        context.tables = vm.tables.as_ptr();
-        context.memories = vm.memories.as_ptr();
+        context.tables = vm.table_descs.as_ptr();
+        context.memories = vm.memory_descs.as_ptr();
         context.imported_globals = vm.imported_globals.as_ptr();
         context.thread = &raw mut *vm.thread;
         let instance: *const Vm = &raw const *vm;
@@ -476,6 +505,13 @@ impl Vm {
         })
     }
 
+    /// What `init` may read of a segment.
+    fn passive<'a, T>(&self, segments: &'a [Segment<T>], id: Dropped) -> &'a [T] {
+        let (Dropped::Data(index) | Dropped::Elements(index)) = id;
+        let segment = &segments[index as usize];
+        if segment.passive && !self.dropped.borrow().contains(&id) { &segment.items } else { &[] }
+    }
+
     /// Makes the runtime function that is running fail.
     pub fn fail(&self, cause: TrapCode) {
         self.pending.set(Some(cause));
@@ -483,12 +519,12 @@ impl Vm {
 
     pub fn memory<const N: usize>(&self, offset: usize) -> [u8; N] {
         // SAFETY: tests look at committed memory while no code runs.
-        unsafe { self.memory.add(offset).cast::<[u8; N]>().read() }
+        unsafe { self.memories[0].base().add(offset).cast::<[u8; N]>().read() }
     }
 
     pub fn write_memory(&self, offset: usize, bytes: &[u8]) {
         // SAFETY: as for `memory`.
-        unsafe { self.memory.add(offset).copy_from(bytes.as_ptr(), bytes.len()) };
+        unsafe { self.memories[0].base().add(offset).copy_from(bytes.as_ptr(), bytes.len()) };
     }
 
     pub fn global(&self, index: usize) -> u64 {
@@ -512,14 +548,7 @@ impl Vm {
     }
 
     pub fn set_element(&self, index: usize, value: Ref) {
-        // SAFETY: no code runs.
-        unsafe { (&mut *self.table.get())[index] = value.0 };
-    }
-}
-
-impl Drop for Vm {
-    fn drop(&mut self) {
-        segment::free(self.memory, RESERVED);
+        *self.tables[0].get(index as u64).expect("the table has it") = value.0;
     }
 }
 
