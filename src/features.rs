@@ -58,7 +58,7 @@ pub const FEATURES: &[Feature] = &[
     Feature {
         name: "SIMD (128-bit vectors)",
         proposal: "simd",
-        supported: false,
+        supported: true,
         note: "",
         suites: &[suite("simd", &["wasm1", "wasm2", "simd", "multi-memory"])],
         flags: WasmFeatures::SIMD,
@@ -90,7 +90,7 @@ pub const FEATURES: &[Feature] = &[
     Feature {
         name: "Multiple memories",
         proposal: "multi-memory",
-        supported: false,
+        supported: true,
         note: "",
         suites: &[suite("multi-memory", &[])],
         flags: WasmFeatures::MULTI_MEMORY,
@@ -106,7 +106,7 @@ pub const FEATURES: &[Feature] = &[
     Feature {
         name: "Relaxed SIMD",
         proposal: "relaxed-simd",
-        supported: false,
+        supported: true,
         note: "",
         suites: &[suite("relaxed-simd", &[])],
         flags: WasmFeatures::RELAXED_SIMD,
