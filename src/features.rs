@@ -98,9 +98,9 @@ pub const FEATURES: &[Feature] = &[
     Feature {
         name: "64-bit memories and tables",
         proposal: "memory64",
-        supported: false,
+        supported: true,
         note: "",
-        suites: &[suite("memory64", &[])],
+        suites: &[suite("memory64", &["wasm1", "wasm2", "simd", "memory64"])],
         flags: WasmFeatures::MEMORY64,
     },
     Feature {

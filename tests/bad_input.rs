@@ -118,8 +118,6 @@ fn unsupported_proposals() {
         ("(func (try_table))", "exceptions"),
         ("(func (param exnref))", "exception"),
         ("(func (try nop catch_all nop end))", "exceptions"),
-        ("(memory i64 1)", "memory64"),
-        ("(table i64 1 funcref)", "memory64"),
         ("(func (param (ref func)))", "function references"),
         ("(memory 1 (pagesize 1))", "custom page sizes"),
         ("(type (cont 0))", "stack switching"),
