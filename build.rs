@@ -10,6 +10,7 @@
 
 #[path = "src/interp/isa/generate.rs"]
 mod generate;
+#[allow(dead_code, reason = "the crate uses all of it")]
 #[path = "src/interp/isa/table.rs"]
 mod table;
 

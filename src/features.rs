@@ -58,7 +58,7 @@ pub const FEATURES: &[Feature] = &[
     Feature {
         name: "SIMD (128-bit vectors)",
         proposal: "simd",
-        supported: false,
+        supported: true,
         note: "",
         suites: &[suite("simd", &["wasm1", "wasm2", "simd", "multi-memory"])],
         flags: WasmFeatures::SIMD,
@@ -90,7 +90,7 @@ pub const FEATURES: &[Feature] = &[
     Feature {
         name: "Multiple memories",
         proposal: "multi-memory",
-        supported: false,
+        supported: true,
         note: "",
         suites: &[suite("multi-memory", &[])],
         flags: WasmFeatures::MULTI_MEMORY,
@@ -98,15 +98,15 @@ pub const FEATURES: &[Feature] = &[
     Feature {
         name: "64-bit memories and tables",
         proposal: "memory64",
-        supported: false,
+        supported: true,
         note: "",
-        suites: &[suite("memory64", &[])],
+        suites: &[suite("memory64", &["wasm1", "wasm2", "simd", "memory64"])],
         flags: WasmFeatures::MEMORY64,
     },
     Feature {
         name: "Relaxed SIMD",
         proposal: "relaxed-simd",
-        supported: false,
+        supported: true,
         note: "",
         suites: &[suite("relaxed-simd", &[])],
         flags: WasmFeatures::RELAXED_SIMD,

@@ -5,7 +5,7 @@ use crate::error::{Error, LinkError};
 use crate::func::{Caller, Func, HostFunc, no_export, type_text};
 use crate::instance::Instance;
 use crate::memory::{Global, Memory, Table};
-use crate::module::{Import, Item, Module, SegmentMode};
+use crate::module::{ConstOp, Import, Item, Module, SegmentMode};
 use crate::store::{AsStore, Store, StoreInner, eval};
 use crate::val::{FuncType, Val, WasmTys};
 use crate::vm::builtins::init_table;
@@ -228,6 +228,7 @@ impl Linker {
                 let (wanted, found) =
                     (env.tables[index as usize], table.target(store).current_type());
                 let fits = found.element_type == wanted.element_type
+                    && found.table64 == wanted.table64
                     && limits_fit(wanted.initial, wanted.maximum, found.initial, found.maximum);
                 if !fits {
                     return Err(mismatch(table_text(wanted), table_text(found)));
@@ -291,6 +292,12 @@ impl Linker {
     }
 }
 
+/// Where an active segment goes, in a memory or table of 64-bit or 32-bit indices.
+fn start_of(instance: &InstanceData, offset: &[ConstOp], wide: bool) -> u64 {
+    let value = eval(instance, offset)[0];
+    if wide { value } else { value & u64::from(u32::MAX) }
+}
+
 #[derive(Default)]
 struct Bound {
     functions: Vec<FuncTarget>,
@@ -318,11 +325,13 @@ fn limits_text(initial: u64, maximum: Option<u64>) -> String {
 
 fn memory_text(ty: MemoryType) -> String {
     let shared = if ty.shared { "shared " } else { "" };
-    format!("a {shared}memory of {} pages", limits_text(ty.initial, ty.maximum))
+    let wide = if ty.memory64 { "64-bit " } else { "" };
+    format!("a {shared}{wide}memory of {} pages", limits_text(ty.initial, ty.maximum))
 }
 
 fn table_text(ty: TableType) -> String {
-    format!("a table of {} {}", limits_text(ty.initial, ty.maximum), ty.element_type)
+    let wide = if ty.table64 { "64-bit " } else { "" };
+    format!("a {wide}table of {} {}", limits_text(ty.initial, ty.maximum), ty.element_type)
 }
 
 impl Instance {
@@ -360,8 +369,10 @@ impl Instance {
         for (segment, index) in module.elements.iter().zip(0..) {
             match &segment.mode {
                 SegmentMode::Active { index: table, offset } => {
-                    let offset = eval(instance, offset)[0] as u32;
+                    let offset = start_of(instance, offset, env.tables[*table as usize].table64);
                     let len = segment.items.len() as u32;
+                    // No table has as many elements as 32 bits count.
+                    let offset = u32::try_from(offset).unwrap_or(u32::MAX);
                     if init_table(instance, *table, index, offset, 0, len).is_none() {
                         return trap(TrapCode::TableOutOfBounds);
                     }
@@ -374,12 +385,7 @@ impl Instance {
         for (segment, index) in module.data.iter().zip(0..) {
             if let SegmentMode::Active { index: memory, offset } = &segment.mode {
                 let data = instance.data(index);
-                let start = eval(instance, offset)[0];
-                let start = if env.memories[*memory as usize].memory64 {
-                    start
-                } else {
-                    start & 0xffff_ffff
-                };
+                let start = start_of(instance, offset, env.memories[*memory as usize].memory64);
                 let memory = &instance.memories[*memory as usize];
                 let Some(target) = memory.range(start, data.len() as u64) else {
                     return trap(TrapCode::MemoryOutOfBounds);

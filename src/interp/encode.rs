@@ -252,9 +252,14 @@ impl Encoder {
         self.set(field, (target.0 + back as u32).wrapping_sub(field.0));
     }
 
+    /// Whether branches come here.
+    pub(crate) fn is_at_label(&self) -> bool {
+        self.last_label == self.position()
+    }
+
     /// Takes back the instruction at `position`, the last one, unless a branch goes behind it.
     pub(crate) fn take_back(&mut self, position: Position) -> bool {
-        if self.last_label == self.position() {
+        if self.is_at_label() {
             return false;
         }
         self.code.truncate(position.0 as usize);

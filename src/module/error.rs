@@ -55,9 +55,6 @@ impl From<wasmparser::Error> for ModuleError {
         let (message, offset) = (e.message().to_owned(), e.offset());
         let what = match message.strip_suffix("support is not enabled") {
             Some(proposal) => format!("the {} proposal", proposal.trim()),
-            None if message == "multiple memories" => {
-                format!("{message} (the multi-memory proposal)")
-            }
             None if SWITCHED_OFF.iter().any(|sign| message.contains(sign)) => message,
             None => return ModuleError::Invalid { message, offset },
         };

@@ -3,6 +3,8 @@
 //! A memory of 32-bit addresses reserves every byte that an address plus an offset can reach (8 GiB), and a guard, so
 //! that its base never moves and compiled code needs no bounds check. `memory.grow` makes pages accessible under a
 //! lock and then publishes the length; threads read the length without a lock.
+//!
+//! A memory of 64-bit addresses reserves what it may grow to, as far as there is room. Every access checks its bounds.
 
 use super::sys::Reservation;
 use crate::threads::ParkingLot;
@@ -17,6 +19,9 @@ pub const PAGE: u64 = 1 << 16;
 const REACH: usize = 8 << 30;
 /// Behind that, for accesses of several bytes.
 const GUARD: usize = PAGE as usize;
+/// What a memory of 64-bit addresses reserves at most if its type has no maximum, and if it has one. A process has 128 TiB.
+const UNBOUNDED64: u64 = 256 << 30;
+const BOUNDED64: u64 = 16 << 40;
 
 /// A linear memory. Shared memories are used by several threads at once; every access goes through raw pointers.
 pub(crate) struct LinearMemory {
@@ -32,28 +37,51 @@ pub(crate) struct LinearMemory {
 impl LinearMemory {
     /// Reserves a memory and makes its first pages accessible. `max_bytes` bounds it further than its type does.
     pub fn new(ty: MemoryType, max_bytes: u64) -> Result<LinearMemory, String> {
-        let max_pages = ty.maximum.unwrap_or(1 << 16).min(1 << 16);
         let limit_pages = max_bytes / PAGE;
         if ty.initial > limit_pages {
             return Err(format!(
                 "it starts with {} bytes, more than the limit of {max_bytes} bytes (--max-memory)",
-                ty.initial * PAGE
+                ty.initial.saturating_mul(PAGE)
             ));
         }
-        let reservation = Reservation::new(REACH, GUARD)
-            .map_err(|e| format!("cannot reserve {} GiB of address space: {e}", REACH >> 30))?;
+        let most = if ty.memory64 { 1 << 48 } else { 1 << 16 };
+        let mut max_pages = ty.maximum.unwrap_or(most).min(most).min(limit_pages);
+        let reservation = if ty.memory64 {
+            let reservation = Self::reserve64(&ty, max_pages)?;
+            max_pages = max_pages.min(reservation.len() as u64 / PAGE);
+            reservation
+        } else {
+            Reservation::new(REACH, GUARD)
+                .map_err(|e| format!("cannot reserve {} GiB of address space: {e}", REACH >> 30))?
+        };
         let memory = LinearMemory {
             reservation,
             length: AtomicU64::new(0),
             grow: Mutex::new(()),
             ty,
-            max_pages: max_pages.min(limit_pages),
+            max_pages,
             parking: ParkingLot::new(),
         };
         if memory.grow(ty.initial).is_none() {
             return Err(format!("cannot make {} bytes accessible", ty.initial * PAGE));
         }
         Ok(memory)
+    }
+
+    /// Reserves a memory of 64-bit addresses: all that it may grow to, or half of that, and so on.
+    fn reserve64(ty: &MemoryType, max_pages: u64) -> Result<Reservation, String> {
+        let most = if ty.maximum.is_some() { BOUNDED64 } else { UNBOUNDED64 };
+        let mut pages = max_pages.min(most / PAGE).max(ty.initial);
+        loop {
+            let bytes = usize::try_from(pages.saturating_mul(PAGE)).unwrap_or(usize::MAX);
+            match Reservation::new(bytes, GUARD) {
+                Ok(reservation) => return Ok(reservation),
+                Err(_) if pages > ty.initial => pages = (pages / 2).max(ty.initial),
+                Err(e) => {
+                    return Err(format!("cannot reserve {bytes} bytes of address space: {e}"));
+                }
+            }
+        }
     }
 
     /// Its type, with the current size as the minimum.
@@ -144,6 +172,21 @@ mod tests {
         assert!(LinearMemory::new(ty(2, None), PAGE).is_err());
         let memory = LinearMemory::new(ty(1, None), PAGE).unwrap();
         assert_eq!(memory.grow(1), None);
+    }
+
+    #[test]
+    fn wide_memories_reserve_what_there_is_room_for() {
+        let wide = |initial, maximum| {
+            LinearMemory::new(MemoryType { memory64: true, ..ty(initial, maximum) }, u64::MAX)
+        };
+        let memory = wide(1, Some(3)).unwrap();
+        assert_eq!((memory.grow(2), memory.grow(1)), (Some(1), None));
+        // More than 32 bits can address, and more than any machine has.
+        let memory = wide(1, Some(1 << 48)).unwrap();
+        assert_eq!(memory.grow(1 << 17), Some(1));
+        assert_eq!(memory.grow(1 << 47), None);
+        assert!(memory.range(5 << 30, 8).is_some());
+        assert!(wide(1 << 48, None).is_err());
     }
 
     #[test]

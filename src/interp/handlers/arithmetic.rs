@@ -119,7 +119,7 @@ handler! {
     }
 }
 
-impl Source for super::Wide {
+impl Source for super::I64 {
     #[inline(always)]
     unsafe fn get<T: Value>(
         _: &crate::interp::dispatch::Regs,

@@ -1,6 +1,6 @@
 //! Atomic accesses: the machine's own, sequentially consistent.
 
-use super::{Dest, Memory, Value, address, bounded, calls_out, fail, trap};
+use super::{Dest, Reach, Value, calls_out, fail, trap};
 use crate::interp::dispatch::{Operands, Out, Regs, handler, next};
 use crate::interp::outside::builtins;
 pub(crate) use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
@@ -72,18 +72,28 @@ cells! {
     u64: AtomicU8 u8, AtomicU16 u16, AtomicU32 u32, AtomicU64 u64;
 }
 
-/// Reads memory and address operands; the address of the `size` bytes, or why there is none.
+/// Reads the operands of an access to `size` bytes; their address, or why there is none.
 #[inline(always)]
-unsafe fn locate<M: Memory>(r: &Regs, at: &mut Operands, size: usize) -> Result<*mut u8, TrapCode> {
-    // SAFETY: the contract.
+unsafe fn locate<R: Reach>(r: &Regs, at: &mut Operands, size: usize) -> Result<*mut u8, TrapCode> {
+    // SAFETY: the contract; the range is in bounds where it is offered.
     unsafe {
-        let memory = M::get(r, at);
-        let base = address(r, at.slot());
-        let offset = at.u32();
-        if !(u64::from(base) + u64::from(offset)).is_multiple_of(size as u64) {
+        let (base, length, start) = R::find(r, at);
+        let start = start.ok_or(TrapCode::MemoryOutOfBounds)?;
+        if !start.is_multiple_of(size as u64) {
             return Err(TrapCode::UnalignedAtomic);
         }
-        bounded(memory, base, offset, size).ok_or(TrapCode::MemoryOutOfBounds)
+        let fits = start.checked_add(size as u64).is_some_and(|end| end <= length.get());
+        if fits { Ok(base.add(start as usize)) } else { Err(TrapCode::MemoryOutOfBounds) }
+    }
+}
+
+/// Reads the operands of a call of the runtime: the memory's index, and where the access begins.
+#[inline(always)]
+unsafe fn waiting<R: Reach>(r: &Regs, at: &mut Operands) -> (u32, Option<u64>) {
+    // SAFETY: the contract; the memory's index comes first.
+    unsafe {
+        let memory = { *at }.u32();
+        (memory, R::find(r, at).2)
     }
 }
 
@@ -108,9 +118,9 @@ unsafe fn finish<T: Value>(
 
 handler! {
     /// An atomic load.
-    fn atomic_load[T: Value, C: Cell<T>, M: Memory, D: Dest](r) {
+    fn atomic_load[T: Value, C: Cell<T>, R: Reach, D: Dest](r) {
         let mut at = r.operands();
-        let place = locate::<M>(&r, &mut at, size_of::<C>());
+        let place = locate::<R>(&r, &mut at, size_of::<C>());
         let to = D::slot(&mut at);
         match place {
             Ok(place) => {
@@ -122,9 +132,9 @@ handler! {
     }
 
     /// An atomic store.
-    fn atomic_store[T: Value, C: Cell<T>, M: Memory](r) {
+    fn atomic_store[T: Value, C: Cell<T>, R: Reach](r) {
         let mut at = r.operands();
-        let place = locate::<M>(&r, &mut at, size_of::<C>());
+        let place = locate::<R>(&r, &mut at, size_of::<C>());
         let value = T::load(&r, at.slot());
         match place {
             Ok(place) => {
@@ -136,9 +146,9 @@ handler! {
     }
 
     /// An atomic read-modify-write.
-    fn atomic_rmw[O: RmwOp<T, C>, T: Value, C: Cell<T>, M: Memory, D: Dest](r) {
+    fn atomic_rmw[O: RmwOp<T, C>, T: Value, C: Cell<T>, R: Reach, D: Dest](r) {
         let mut at = r.operands();
-        let place = locate::<M>(&r, &mut at, size_of::<C>());
+        let place = locate::<R>(&r, &mut at, size_of::<C>());
         let value = T::load(&r, at.slot());
         let to = D::slot(&mut at);
         match place {
@@ -151,9 +161,9 @@ handler! {
     }
 
     /// An atomic compare-exchange: address, expected, replacement.
-    fn atomic_cmpxchg[T: Value, C: Cell<T>, M: Memory, D: Dest](r) {
+    fn atomic_cmpxchg[T: Value, C: Cell<T>, R: Reach, D: Dest](r) {
         let mut at = r.operands();
-        let place = locate::<M>(&r, &mut at, size_of::<C>());
+        let place = locate::<R>(&r, &mut at, size_of::<C>());
         let expected = T::load(&r, at.slot());
         let value = T::load(&r, at.slot());
         let to = D::slot(&mut at);
@@ -173,10 +183,10 @@ handler! {
     }
 
     /// `memory.atomic.notify`: memory, address, offset, count, slots of the frame.
-    fn atomic_notify[](r) {
+    fn atomic_notify[R: Reach](r) {
         let mut at = r.operands();
-        let memory = at.u32();
-        let start = u64::from(address(&r, at.slot())) + u64::from(at.u32());
+        let (memory, start) = waiting::<R>(&r, &mut at);
+        let Some(start) = start else { return trap(r, TrapCode::MemoryOutOfBounds) };
         let count = u32::load(&r, at.slot());
         calls_out(&r, u32::from(at.slot().0));
         let woken = builtins::atomic_notify(r.ctx.0, memory, start, count);
@@ -184,10 +194,10 @@ handler! {
     }
 
     /// `memory.atomic.wait32`: memory, address, offset, expected, timeout, slots of the frame.
-    fn atomic_wait32[](r) {
+    fn atomic_wait32[R: Reach](r) {
         let mut at = r.operands();
-        let memory = at.u32();
-        let start = u64::from(address(&r, at.slot())) + u64::from(at.u32());
+        let (memory, start) = waiting::<R>(&r, &mut at);
+        let Some(start) = start else { return trap(r, TrapCode::MemoryOutOfBounds) };
         let expected = u32::load(&r, at.slot());
         let timeout = u64::load(&r, at.slot()) as i64;
         calls_out(&r, u32::from(at.slot().0));
@@ -196,10 +206,10 @@ handler! {
     }
 
     /// `memory.atomic.wait64`, likewise.
-    fn atomic_wait64[](r) {
+    fn atomic_wait64[R: Reach](r) {
         let mut at = r.operands();
-        let memory = at.u32();
-        let start = u64::from(address(&r, at.slot())) + u64::from(at.u32());
+        let (memory, start) = waiting::<R>(&r, &mut at);
+        let Some(start) = start else { return trap(r, TrapCode::MemoryOutOfBounds) };
         let expected = u64::load(&r, at.slot());
         let timeout = u64::load(&r, at.slot()) as i64;
         calls_out(&r, u32::from(at.slot().0));

@@ -13,11 +13,27 @@ unsafe fn check(r: Regs, at: Operands, status: u32) -> Out {
     unsafe { if status == 0 { next(r.at(at.end())) } else { fail(r) } }
 }
 
-/// The next operand, a slot that holds a 32-bit integer.
+/// Which of the integers among the operands are of 64 bits, from the low bit up.
+struct Widths(u16);
+
+impl Widths {
+    /// The next operand, a slot that holds an integer.
+    #[inline(always)]
+    unsafe fn int(&mut self, r: &Regs, at: &mut Operands) -> u64 {
+        let wide = self.0 & 1 != 0;
+        self.0 >>= 1;
+        // SAFETY: the contract.
+        unsafe {
+            let slot = at.slot();
+            if wide { u64::load(r, slot) } else { u32::load(r, slot).into() }
+        }
+    }
+}
+
+/// An index or a number of elements for the runtime, which no table reaches if it does not fit.
 #[inline(always)]
-unsafe fn int(r: &Regs, at: &mut Operands) -> u32 {
-    // SAFETY: the contract.
-    unsafe { u32::load(r, at.slot()) }
+pub(crate) fn narrow(value: u64) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
 }
 
 handler! {
@@ -27,7 +43,7 @@ handler! {
         let memory = (*r.ctx.0).memories.add(at.u32() as usize);
         let bytes = (*(*memory).length).load(Ordering::Relaxed);
         let to = at.slot();
-        ToSlot::put(&mut r, to, (bytes >> 16) as u32);
+        ToSlot::put(&mut r, to, bytes >> 16);
         next(r.at(at.end()))
     }
 
@@ -35,11 +51,11 @@ handler! {
     fn memory_grow[](r) {
         let mut at = r.operands();
         let memory = at.u32();
-        let pages = int(&r, &mut at);
+        let pages = Widths(at.u16()).int(&r, &mut at);
         calls_out(&r, u32::from(at.slot().0));
-        let old = builtins::memory_grow(r.ctx.0, memory, u64::from(pages));
+        let old = builtins::memory_grow(r.ctx.0, memory, pages);
         let to = at.slot();
-        ToSlot::put(&mut r, to, old as u32);
+        ToSlot::put(&mut r, to, old as u64);
         next(r.at(at.end()))
     }
 
@@ -47,9 +63,12 @@ handler! {
     fn memory_init[](r) {
         let mut at = r.operands();
         let (memory, segment) = (at.u32(), at.u32());
-        let (to, from, count) = (int(&r, &mut at), int(&r, &mut at), int(&r, &mut at));
+        let mut widths = Widths(at.u16());
+        let to = widths.int(&r, &mut at);
+        let from = widths.int(&r, &mut at);
+        let count = widths.int(&r, &mut at);
         calls_out(&r, u32::from(at.slot().0));
-        let status = builtins::memory_init(r.ctx.0, memory, segment, u64::from(to), from, count);
+        let status = builtins::memory_init(r.ctx.0, memory, segment, to, from as u32, count as u32);
         check(r, at, status)
     }
 
@@ -57,10 +76,13 @@ handler! {
     fn memory_copy[](r) {
         let mut at = r.operands();
         let (to_memory, from_memory) = (at.u32(), at.u32());
-        let (to, from, count) = (int(&r, &mut at), int(&r, &mut at), int(&r, &mut at));
+        let mut widths = Widths(at.u16());
+        let to = widths.int(&r, &mut at);
+        let from = widths.int(&r, &mut at);
+        let count = widths.int(&r, &mut at);
         calls_out(&r, u32::from(at.slot().0));
         let status = builtins::memory_copy(
-            r.ctx.0, to_memory, from_memory, u64::from(to), u64::from(from), u64::from(count),
+            r.ctx.0, to_memory, from_memory, to, from, count,
         );
         check(r, at, status)
     }
@@ -69,10 +91,12 @@ handler! {
     fn memory_fill[](r) {
         let mut at = r.operands();
         let memory = at.u32();
-        let (to, value, count) = (int(&r, &mut at), int(&r, &mut at), int(&r, &mut at));
+        let mut widths = Widths(at.u16());
+        let to = widths.int(&r, &mut at);
+        let value = widths.int(&r, &mut at) as u32;
+        let count = widths.int(&r, &mut at);
         calls_out(&r, u32::from(at.slot().0));
-        let status =
-            builtins::memory_fill(r.ctx.0, memory, u64::from(to), value, u64::from(count));
+        let status = builtins::memory_fill(r.ctx.0, memory, to, value, count);
         check(r, at, status)
     }
 
@@ -89,7 +113,7 @@ handler! {
     fn table_get[](r) {
         let mut at = r.operands();
         let table = at.u32();
-        let index = int(&r, &mut at);
+        let index = narrow(Widths(at.u16()).int(&r, &mut at));
         calls_out(&r, u32::from(at.slot().0));
         let to = at.slot();
         let status = builtins::table_get(r.ctx.0, table, index, r.fp.at(to));
@@ -101,7 +125,7 @@ handler! {
     fn table_set[](r) {
         let mut at = r.operands();
         let table = at.u32();
-        let index = int(&r, &mut at);
+        let index = narrow(Widths(at.u16()).int(&r, &mut at));
         let reference = u64::load(&r, at.slot());
         calls_out(&r, u32::from(at.slot().0));
         let status = builtins::table_set(r.ctx.0, table, index, reference);
@@ -112,7 +136,7 @@ handler! {
     fn table_size[](r) {
         let mut at = r.operands();
         let table = *(*r.ctx.0).tables.add(at.u32() as usize);
-        let length = (*table).length as u32;
+        let length = (*table).length;
         let to = at.slot();
         ToSlot::put(&mut r, to, length);
         next(r.at(at.end()))
@@ -122,12 +146,13 @@ handler! {
     fn table_grow[](r) {
         let mut at = r.operands();
         let table = at.u32();
+        let mut widths = Widths(at.u16());
         let reference = u64::load(&r, at.slot());
-        let count = int(&r, &mut at);
+        let count = narrow(widths.int(&r, &mut at));
         calls_out(&r, u32::from(at.slot().0));
         let old = builtins::table_grow(r.ctx.0, table, reference, count);
         let to = at.slot();
-        ToSlot::put(&mut r, to, old as u32);
+        ToSlot::put(&mut r, to, i64::from(old) as u64);
         next(r.at(at.end()))
     }
 
@@ -135,9 +160,10 @@ handler! {
     fn table_fill[](r) {
         let mut at = r.operands();
         let table = at.u32();
-        let index = int(&r, &mut at);
+        let mut widths = Widths(at.u16());
+        let index = narrow(widths.int(&r, &mut at));
         let reference = u64::load(&r, at.slot());
-        let count = int(&r, &mut at);
+        let count = narrow(widths.int(&r, &mut at));
         calls_out(&r, u32::from(at.slot().0));
         let status = builtins::table_fill(r.ctx.0, table, index, reference, count);
         check(r, at, status)
@@ -147,10 +173,13 @@ handler! {
     fn table_copy[](r) {
         let mut at = r.operands();
         let (to_table, from_table) = (at.u32(), at.u32());
-        let (to, from, count) = (int(&r, &mut at), int(&r, &mut at), int(&r, &mut at));
+        let mut widths = Widths(at.u16());
+        let to = widths.int(&r, &mut at);
+        let from = widths.int(&r, &mut at);
+        let count = widths.int(&r, &mut at);
         calls_out(&r, u32::from(at.slot().0));
-        let status =
-            builtins::table_copy(r.ctx.0, to_table, from_table, to, from, count);
+        let (to, from, count) = (narrow(to), narrow(from), narrow(count));
+        let status = builtins::table_copy(r.ctx.0, to_table, from_table, to, from, count);
         check(r, at, status)
     }
 
@@ -158,9 +187,13 @@ handler! {
     fn table_init[](r) {
         let mut at = r.operands();
         let (table, segment) = (at.u32(), at.u32());
-        let (to, from, count) = (int(&r, &mut at), int(&r, &mut at), int(&r, &mut at));
+        let mut widths = Widths(at.u16());
+        let to = widths.int(&r, &mut at);
+        let from = widths.int(&r, &mut at);
+        let count = widths.int(&r, &mut at);
         calls_out(&r, u32::from(at.slot().0));
-        let status = builtins::table_init(r.ctx.0, table, segment, to, from, count);
+        let (from, count) = (from as u32, count as u32);
+        let status = builtins::table_init(r.ctx.0, table, segment, narrow(to), from, count);
         check(r, at, status)
     }
 

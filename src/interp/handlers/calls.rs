@@ -6,7 +6,7 @@
 //! instructions. Either way the results lie where the arguments lay and, if there is one, in the accumulator, when control
 //! comes back.
 
-use super::{Source, Value, calls_out, fail};
+use super::{Source, Value, calls_out, fail, narrow};
 use crate::interp::dispatch::{
     Ctx, Fp, Handler, Ip, MemoryLength, Operands, Out, Regs, Slot, done, handler, next, slow_path,
 };
@@ -118,11 +118,11 @@ pub(crate) unsafe fn fail_in_caller(mut r: Regs, link: Link) -> Out {
 
 /// The function that `call_indirect` finds without the runtime's help.
 #[inline(always)]
-unsafe fn indirect(ctx: Ctx, table: u32, tag: u32, element: u32) -> Option<u32> {
+unsafe fn indirect(ctx: Ctx, table: u32, tag: u32, element: u64) -> Option<u32> {
     // SAFETY: the contract; the module has this table.
     unsafe {
         let table = *(*ctx.0).tables.add(table as usize);
-        if u64::from(element) >= (*table).length {
+        if element >= (*table).length {
             return None;
         }
         let reference = Ref(*(*table).base.add(element as usize));
@@ -285,9 +285,9 @@ handler! {
 
     /// A call through a table: element, table, low half of a fitting reference, type, first slot of the arguments, slots
     /// of the frame.
-    fn call_indirect[X: Source](r) {
+    fn call_indirect[T: Value + Into<u64>, X: Source](r) {
         let mut at = r.operands();
-        let element = X::get::<u32>(&r, &mut at);
+        let element: u64 = X::get::<T>(&r, &mut at).into();
         let (table, tag, _ty) = (at.u32(), at.u32(), at.u32());
         let (args, _frame) = (at.slot(), at.u16());
         match indirect(r.ctx, table, tag, element) {
@@ -296,7 +296,7 @@ handler! {
                 call_function(r, func, Fp(r.fp.at(args)), link)
             }
             None => {
-                r.int = u64::from(element);
+                r.int = element;
                 slow_path(const { &(call_indirect_slow::<X> as Handler) }, r)
             }
         }
@@ -310,7 +310,7 @@ handler! {
         let (args, frame) = (at.slot(), at.u16());
         calls_out(&r, u32::from(frame));
         let slots = r.fp.at(args);
-        if builtins::call_indirect(r.ctx.0, table, r.int as u32, ty, slots) != 0 {
+        if builtins::call_indirect(r.ctx.0, table, narrow(r.int), ty, slots) != 0 {
             return fail(r);
         }
         let link = Link { ip: at.end(), fp: r.fp };
@@ -330,9 +330,9 @@ handler! {
 
     /// The same through a table: element, table, tag, type, arguments and their number, own link, slots of the frame,
     /// number of results.
-    fn tail_call_indirect[](r) {
+    fn tail_call_indirect[T: Value + Into<u64>](r) {
         let mut at = r.operands();
-        let element = u32::load(&r, at.slot());
+        let element: u64 = T::load(&r, at.slot()).into();
         let (table, tag, _ty) = (at.u32(), at.u32(), at.u32());
         let (args, count, link) = (at.slot(), at.u16(), at.slot());
         match indirect(r.ctx, table, tag, element) {
@@ -342,21 +342,20 @@ handler! {
                 call_function(r, func, r.fp, link)
             }
             None => {
-                static SLOW: Handler = tail_call_indirect_slow;
-                slow_path(&SLOW, r)
+                slow_path(const { &(tail_call_indirect_slow::<T> as Handler) }, r)
             }
         }
     }
 
     /// The same where the runtime must look.
-    fn tail_call_indirect_slow[](r) {
+    fn tail_call_indirect_slow[T: Value + Into<u64>](r) {
         let mut at = r.operands();
-        let element = u32::load(&r, at.slot());
+        let element: u64 = T::load(&r, at.slot()).into();
         let (table, _tag, ty) = (at.u32(), at.u32(), at.u32());
         let (args, _count, link) = (at.slot(), at.u16(), at.slot());
         let frame = at.u16();
         calls_out(&r, u32::from(frame));
-        let status = hooks::tail_indirect(r.ctx.0, table, element, ty, r.fp.at(args));
+        let status = hooks::tail_indirect(r.ctx.0, table, narrow(element), ty, r.fp.at(args));
         if status == status::FAILED {
             return fail(r);
         }

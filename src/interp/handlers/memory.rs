@@ -8,32 +8,75 @@ use crate::interp::dispatch::{MemoryLength, Operands, Regs, handler, next};
 use std::sync::atomic::AtomicU64;
 use updraft_jit::abi::{GLOBAL_SIZE, GLOBALS_OFFSET, TrapCode};
 
-/// Which memory is accessed.
-pub(crate) trait Memory {
-    /// Its base and length.
-    unsafe fn get(r: &Regs, at: &mut Operands) -> (*mut u8, MemoryLength);
+/// How an access finds its memory and its bytes.
+pub(crate) trait Reach {
+    /// Reads operands of memory, address and offset: the memory, and where in it the access begins, if addresses go so far.
+    unsafe fn find(r: &Regs, at: &mut Operands) -> (*mut u8, MemoryLength, Option<u64>);
 }
 
-/// Memory 0.
+/// Memory 0, of 32-bit addresses.
 pub(crate) struct Near;
-/// The memory whose index is an operand.
+/// The memory whose index is an operand, of 32-bit addresses.
 pub(crate) struct Far;
+/// The same, of 64-bit addresses.
+pub(crate) struct Wide;
 
-impl Memory for Near {
-    #[inline(always)]
-    unsafe fn get(r: &Regs, _: &mut Operands) -> (*mut u8, MemoryLength) {
-        (r.memory.0, r.length)
+/// The memory of this index.
+#[inline(always)]
+unsafe fn memory(r: &Regs, index: u32) -> (*mut u8, MemoryLength) {
+    // SAFETY: the contract; the module has this memory.
+    unsafe {
+        let memory = (*r.ctx.0).memories.add(index as usize);
+        ((*memory).base, MemoryLength((*memory).length.cast::<AtomicU64>()))
     }
 }
 
-impl Memory for Far {
+impl Reach for Near {
     #[inline(always)]
-    unsafe fn get(r: &Regs, at: &mut Operands) -> (*mut u8, MemoryLength) {
-        // SAFETY: the contract; the module has this memory.
+    unsafe fn find(r: &Regs, at: &mut Operands) -> (*mut u8, MemoryLength, Option<u64>) {
+        // SAFETY: the contract.
+        let start = unsafe { u64::from(address(r, at.slot())) + u64::from(at.u32()) };
+        (r.memory.0, r.length, Some(start))
+    }
+}
+
+impl Reach for Far {
+    #[inline(always)]
+    unsafe fn find(r: &Regs, at: &mut Operands) -> (*mut u8, MemoryLength, Option<u64>) {
+        // SAFETY: the contract.
         unsafe {
-            let memory = (*r.ctx.0).memories.add(at.u32() as usize);
-            ((*memory).base, MemoryLength((*memory).length.cast::<AtomicU64>()))
+            let (base, length) = memory(r, at.u32());
+            let start = u64::from(address(r, at.slot())) + u64::from(at.u32());
+            (base, length, Some(start))
         }
+    }
+}
+
+impl Reach for Wide {
+    #[inline(always)]
+    unsafe fn find(r: &Regs, at: &mut Operands) -> (*mut u8, MemoryLength, Option<u64>) {
+        // SAFETY: the contract.
+        unsafe {
+            let (base, length) = memory(r, at.u32());
+            let start = u64::load(r, at.slot()).checked_add(at.u64());
+            (base, length, start)
+        }
+    }
+}
+
+/// Reads the operands of an access to `size` bytes; their address, if they are in bounds.
+#[inline(always)]
+pub(crate) unsafe fn reached<R: Reach>(
+    r: &Regs,
+    at: &mut Operands,
+    size: usize,
+) -> Option<*mut u8> {
+    // SAFETY: the contract; the range is in bounds where it is offered.
+    unsafe {
+        let (base, length, start) = R::find(r, at);
+        let start = start?;
+        let fits = start.checked_add(size as u64)? <= length.get();
+        fits.then(|| base.add(start as usize))
     }
 }
 
@@ -88,14 +131,9 @@ addresses! {
     AddressI = |_r, at| at.u32();
 }
 
-/// Address of `size` bytes at `address + offset`, if they are in bounds.
+/// Address of `size` bytes at `address + offset` of memory 0, if they are in bounds.
 #[inline(always)]
-pub(crate) unsafe fn bounded(
-    (base, length): (*mut u8, MemoryLength),
-    address: u32,
-    offset: u32,
-    size: usize,
-) -> Option<*mut u8> {
+unsafe fn bounded(r: &Regs, address: u32, offset: u32, size: usize) -> Option<*mut u8> {
     let mut start = u64::from(address) + u64::from(offset);
     // Keeps the compiler from adding twice, for the check and for the access: handlers are short of registers.
     // SAFETY: does nothing.
@@ -104,7 +142,11 @@ pub(crate) unsafe fn bounded(
     }
     // SAFETY: the contract; the range is in bounds where it is offered.
     unsafe {
-        if start + size as u64 > length.get() { None } else { Some(base.add(start as usize)) }
+        if start + size as u64 > r.length.get() {
+            None
+        } else {
+            Some(r.memory.0.add(start as usize))
+        }
     }
 }
 
@@ -189,13 +231,12 @@ stores! {
 
 handler! {
     /// A load.
-    fn load[O: LoadOp, P: Address, M: Memory, D: Dest](r) {
+    fn load[O: LoadOp, P: Address, D: Dest](r) {
         let mut at = r.operands();
-        let memory = M::get(&r, &mut at);
         let address = P::get(&r, &mut at);
         let offset = at.u32();
         let to = D::slot(&mut at);
-        match bounded(memory, address, offset, O::SIZE) {
+        match bounded(&r, address, offset, O::SIZE) {
             Some(from) => {
                 D::put(&mut r, to, O::load(from));
                 next(r.at(at.end()))
@@ -209,7 +250,7 @@ handler! {
         let mut at = r.operands();
         let address = P::get(&r, &mut at);
         let offset = at.u32();
-        let Some(from) = bounded((r.memory.0, r.length), address, offset, L::SIZE) else {
+        let Some(from) = bounded(&r, address, offset, L::SIZE) else {
             return trap(r, TrapCode::MemoryOutOfBounds);
         };
         let a = X::get::<O::In>(&r, &mut at);
@@ -224,14 +265,40 @@ handler! {
     }
 
     /// A store.
-    fn store[O: StoreOp, P: Address, M: Memory, V: Source](r) {
+    fn store[O: StoreOp, P: Address, V: Source](r) {
         let mut at = r.operands();
-        let memory = M::get(&r, &mut at);
         let address = P::get(&r, &mut at);
         let offset = at.u32();
-        match bounded(memory, address, offset, O::SIZE) {
+        match bounded(&r, address, offset, O::SIZE) {
             Some(to) => {
                 let value = V::get::<O::In>(&r, &mut at);
+                O::store(to, value);
+                next(r.at(at.end()))
+            }
+            None => trap(r, TrapCode::MemoryOutOfBounds),
+        }
+    }
+
+    /// A load from a memory that is an operand.
+    fn load_far[O: LoadOp, R: Reach, D: Dest](r) {
+        let mut at = r.operands();
+        let from = reached::<R>(&r, &mut at, O::SIZE);
+        let to = D::slot(&mut at);
+        match from {
+            Some(from) => {
+                D::put(&mut r, to, O::load(from));
+                next(r.at(at.end()))
+            }
+            None => trap(r, TrapCode::MemoryOutOfBounds),
+        }
+    }
+
+    /// A store to a memory that is an operand.
+    fn store_far[O: StoreOp, R: Reach](r) {
+        let mut at = r.operands();
+        match reached::<R>(&r, &mut at, O::SIZE) {
+            Some(to) => {
+                let value = O::In::load(&r, at.slot());
                 O::store(to, value);
                 next(r.at(at.end()))
             }

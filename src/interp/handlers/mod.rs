@@ -12,8 +12,10 @@ mod atomic;
 mod bulk;
 mod calls;
 mod control;
+pub(crate) mod lanes;
 mod memory;
 mod operators;
+mod vector;
 
 pub(crate) use arithmetic::*;
 pub(crate) use atomic::*;
@@ -22,6 +24,7 @@ pub(crate) use calls::*;
 pub(crate) use control::*;
 pub(crate) use memory::*;
 pub(crate) use operators::*;
+pub(crate) use vector::*;
 
 use super::dispatch::{Handler, Operands, Out, Regs, Slot, slow_path};
 use super::unwind;
@@ -176,7 +179,7 @@ pub(crate) struct A;
 /// The instruction.
 pub(crate) struct I;
 /// The instruction, with all 64 bits of an integer.
-pub(crate) struct Wide;
+pub(crate) struct I64;
 
 impl Source for S {
     #[inline(always)]

@@ -1,8 +1,8 @@
 //! Turns the tables of `table.rs` into Rust. Runs in the build script only.
 
 use super::table::{
-    ATOMICS, BINARY, LOAD_BINARY, LOADS, Operand, PRODUCTS, RMW, SHIFTED, SINGLE, STORES, Shape,
-    Ty, UNARY,
+    ATOMICS, BINARY, LOAD_BINARY, LOADS, Operand, PRODUCTS, RELAXED, RMW, SHIFTED, SINGLE, STORES,
+    Shape, Ty, UNARY, VECTOR_ACCESSES, VECTORS, VectorKind,
 };
 use std::fmt::Write;
 
@@ -40,6 +40,12 @@ const ADDRESSES: [(&str, &[Operand]); 9] = [
 ];
 /// Where a result goes; the second follows the first in the enumeration.
 const DESTINATIONS: [(&str, Operand); 2] = [("ToAcc", Operand::ToAcc), ("ToSlot", Operand::ToSlot)];
+/// How an access finds its memory; the order is that of `isa::Reach`. Operands of memory, address and offset.
+const REACHES: [(&str, &[Operand]); 3] = [
+    ("Near", &[Operand::Slot, Operand::Offset]),
+    ("Far", &[Operand::U32, Operand::Slot, Operand::Offset]),
+    ("Wide", &[Operand::U32, Operand::Slot, Operand::Offset64]),
+];
 /// Which way a branch goes; the order is that of `isa::Way`.
 const WAYS: [(&str, &[Operand]); 2] =
     [("Forward", &[Operand::Target]), ("Back", &[Operand::Target, Operand::Site, Operand::Weight])];
@@ -205,19 +211,21 @@ impl Generator {
                 operands.push(Operand::Offset);
                 near.push(self.pair(
                     &format!("{name}_{}", address.to_lowercase()),
-                    &format!("load::<{name}, Address{address}, Near, @>"),
+                    &format!("load::<{name}, Address{address}, @>"),
                     &operands,
                 ));
             }
-            far.push(self.pair(
-                &format!("{name}_far"),
-                &format!("load::<{name}, AddressS, Far, @>"),
-                &[Operand::U32, Operand::Slot, Operand::Offset],
-            ));
+            for (reach, operands) in &REACHES[1..] {
+                far.push(self.pair(
+                    &format!("{name}_{}", reach.to_lowercase()),
+                    &format!("load_far::<{name}, {reach}, @>"),
+                    operands,
+                ));
+            }
         }
         let dims = vec![("op", "Load", LOADS.len()), ("address", "AddressForm", ADDRESSES.len())];
-        self.selector("load", "A load from memory 0.", dims, near);
-        let dims = vec![("op", "Load", LOADS.len())];
+        self.selector("load", "A load from memory 0, of 32-bit addresses.", dims, near);
+        let dims = vec![("op", "Load", LOADS.len()), ("wide", "bool", 2)];
         self.selector("load_far", "A load from any memory.", dims, far);
 
         let (mut near, mut far) = (Vec::new(), Vec::new());
@@ -233,24 +241,26 @@ impl Generator {
                     operands.extend([Operand::Offset, form(value, *ty)]);
                     near.push(self.row(
                         format!("{name}_{}_{}", address.to_lowercase(), value.to_lowercase()),
-                        format!("store::<{name}, Address{address}, Near, {value}>"),
+                        format!("store::<{name}, Address{address}, {value}>"),
                         operands,
                     ));
                 }
             }
-            far.push(self.row(
-                format!("{name}_far"),
-                format!("store::<{name}, AddressS, Far, S>"),
-                vec![Operand::U32, Operand::Slot, Operand::Offset, Operand::Slot],
-            ));
+            for (reach, operands) in &REACHES[1..] {
+                far.push(self.row(
+                    format!("{name}_{}", reach.to_lowercase()),
+                    format!("store_far::<{name}, {reach}>"),
+                    [operands, &[Operand::Slot][..]].concat(),
+                ));
+            }
         }
         let dims = vec![
             ("op", "Store", STORES.len()),
             ("address", "AddressForm", ADDRESSES.len()),
             ("value", "Form", 3),
         ];
-        self.selector("store", "A store to memory 0.", dims, near);
-        let dims = vec![("op", "Store", STORES.len())];
+        self.selector("store", "A store to memory 0, of 32-bit addresses.", dims, near);
+        let dims = vec![("op", "Store", STORES.len()), ("wide", "bool", 2)];
         self.selector("store_far", "A store to any memory.", dims, far);
     }
 
@@ -309,7 +319,7 @@ impl Generator {
         let dims = vec![class, ("imported", "bool", 2), ("src", "Form", 3)];
         self.selector("global_set", "A write of a global.", dims, sets);
 
-        let wide = self.pair("CopyImm64", "copy::<u64, Wide, @>", &[Operand::Imm64]);
+        let wide = self.pair("CopyImm64", "copy::<u64, I64, @>", &[Operand::Imm64]);
         self.selector("copy_wide", "A 64-bit constant.", vec![], vec![wide]);
     }
 
@@ -418,49 +428,92 @@ impl Generator {
     }
 
     fn atomics(&mut self) {
-        use Operand::{Offset, Slot};
+        use Operand::Slot;
         let (mut loads, mut stores, mut rmws, mut exchanges) = (vec![], vec![], vec![], vec![]);
         for (width, ty, machine) in ATOMICS {
             let rust = ty.rust();
-            for memory in ["Near", "Far"] {
-                let prefix: &[Operand] = if memory == "Far" { &[Operand::U32] } else { &[] };
-                let with = |operands: &[Operand]| [prefix, operands].concat();
+            for (memory, place) in REACHES {
+                let with = |operands: &[Operand]| [place, operands].concat();
                 loads.push(self.pair(
                     &format!("Atomic{memory}{width}Load"),
                     &format!("atomic_load::<{rust}, {machine}, {memory}, @>"),
-                    &with(&[Slot, Offset]),
+                    &with(&[]),
                 ));
                 stores.push(self.row(
                     format!("Atomic{memory}{width}Store"),
                     format!("atomic_store::<{rust}, {machine}, {memory}>"),
-                    with(&[Slot, Offset, Slot]),
+                    with(&[Slot]),
                 ));
                 for op in RMW {
                     rmws.push(self.pair(
                         &format!("Atomic{memory}{width}{op}"),
                         &format!("atomic_rmw::<Rmw{op}, {rust}, {machine}, {memory}, @>"),
-                        &with(&[Slot, Offset, Slot]),
+                        &with(&[Slot]),
                     ));
                 }
                 exchanges.push(self.pair(
                     &format!("Atomic{memory}{width}Cmpxchg"),
                     &format!("atomic_cmpxchg::<{rust}, {machine}, {memory}, @>"),
-                    &with(&[Slot, Offset, Slot, Slot]),
+                    &with(&[Slot, Slot]),
                 ));
             }
         }
         let width = ("width", "Atomic", ATOMICS.len());
-        let far = ("far", "bool", 2);
-        self.selector("atomic_load", "An atomic load.", vec![width, far], loads);
-        self.selector("atomic_store", "An atomic store.", vec![width, far], stores);
-        let dims = vec![width, far, ("op", "Rmw", RMW.len())];
+        let reach = ("reach", "Reach", REACHES.len());
+        self.selector("atomic_load", "An atomic load.", vec![width, reach], loads);
+        self.selector("atomic_store", "An atomic store.", vec![width, reach], stores);
+        let dims = vec![width, reach, ("op", "Rmw", RMW.len())];
         self.selector("atomic_rmw", "An atomic read-modify-write.", dims, rmws);
         self.selector(
             "atomic_cmpxchg",
             "An atomic exchange on a condition.",
-            vec![width, far],
+            vec![width, reach],
             exchanges,
         );
+    }
+
+    /// Vectors lie in slots; scalar results go to accumulators, too.
+    fn vectors(&mut self) {
+        use Operand::{Slot, ToVector, U16, Vector};
+        for (kind, prefix, lane, suffix, ops) in VECTORS {
+            for op in *ops {
+                let name = format!("{prefix}{op}{suffix}");
+                let family = format!("{kind:?}").to_lowercase();
+                let mut handler = format!("vector_{family}::<handlers::lanes::{op}, {lane}>");
+                let operands: &[Operand] = match kind {
+                    VectorKind::Unary => &[Vector, ToVector],
+                    VectorKind::Binary => &[Vector, Vector, ToVector],
+                    VectorKind::Ternary => &[Vector, Vector, Vector, ToVector],
+                    VectorKind::Shift => &[Vector, Slot, ToVector],
+                    VectorKind::Splat => &[Slot, ToVector],
+                    VectorKind::Replace => &[Vector, Slot, U16, ToVector],
+                    VectorKind::Test | VectorKind::Extract => {
+                        handler = handler.replace('>', ", @>");
+                        let lane = if *kind == VectorKind::Test { &[][..] } else { &[U16] };
+                        self.pair(&name, &handler, &[&[Vector], lane].concat());
+                        continue;
+                    }
+                };
+                self.row(name, handler, operands.to_vec());
+            }
+        }
+        let mut cells = Vec::new();
+        for (name, handler, takes, gives, lane) in VECTOR_ACCESSES {
+            for (reach, place) in REACHES {
+                let mut operands = place.to_vec();
+                operands.extend(takes.then_some(Vector));
+                operands.extend(lane.then_some(U16));
+                operands.extend(gives.then_some(ToVector));
+                cells.push(self.row(
+                    format!("{name}_{}", reach.to_lowercase()),
+                    format!("{handler}, {reach}>"),
+                    operands,
+                ));
+            }
+        }
+        let dims =
+            vec![("op", "VectorAccess", VECTOR_ACCESSES.len()), ("reach", "Reach", REACHES.len())];
+        self.selector("vector_access", "A load or store of a vector or a lane.", dims, cells);
     }
 
     fn single(&mut self) {
@@ -631,11 +684,72 @@ fn plain(out: &mut String) {
             .unwrap();
         }
     }
+    vector_arms(&mut arms);
     writeln!(
         out,
         "/// Sorts an operator into its family.
         #[inline]
         pub(crate) fn plain<'a>(operator: &'a Operator<'_>) -> Plain<'a> {{ match operator {{ {arms} _ => Plain::Other }} }}"
+    )
+    .unwrap();
+}
+
+/// Operators on vectors go straight to their instructions.
+fn vector_arms(arms: &mut String) {
+    let operators = || {
+        VECTORS.iter().flat_map(|(kind, prefix, lane, suffix, ops)| {
+            ops.iter().map(move |op| (format!("{prefix}{op}{suffix}"), *kind, *lane))
+        })
+    };
+    for (name, kind, lane) in operators() {
+        let ty = match lane {
+            "i64" => "I64",
+            "f32" => "F32",
+            "f64" => "F64",
+            _ => "I32",
+        };
+        let (pattern, op) = match kind {
+            VectorKind::Test => (name.clone(), format!("Op::{name}_a, 0")),
+            VectorKind::Extract => (format!("{name} {{ lane }}"), format!("Op::{name}_a, *lane")),
+            VectorKind::Replace => (format!("{name} {{ lane }}"), format!("Op::{name}, *lane")),
+            _ => (name.clone(), format!("Op::{name}, 0")),
+        };
+        writeln!(
+            arms,
+            "Operator::{pattern} => Plain::Vector(VectorKind::{kind:?}, Ty::{ty}, {op}),"
+        )
+        .unwrap();
+    }
+    for (name, same) in RELAXED {
+        let (_, kind, _) = operators().find(|row| row.0 == *same).unwrap();
+        writeln!(
+            arms,
+            "Operator::{name} => Plain::Vector(VectorKind::{kind:?}, Ty::I32, Op::{same}, 0),"
+        )
+        .unwrap();
+    }
+    for (name, _, _, _, lane) in VECTOR_ACCESSES {
+        let (field, value) = if *lane { (", lane", "*lane") } else { ("", "0") };
+        writeln!(
+            arms,
+            "Operator::{name} {{ memarg{field} }} => Plain::VectorAccess(VectorAccess::{name}, memarg, {value}),"
+        )
+        .unwrap();
+    }
+}
+
+/// What accesses of vectors take and give.
+fn vector_facts(out: &mut String) {
+    let mut arms = String::new();
+    for (name, _, takes, gives, lane) in VECTOR_ACCESSES {
+        writeln!(arms, "Self::{name} => ({takes}, {gives}, {lane}),").unwrap();
+    }
+    writeln!(
+        out,
+        "impl VectorAccess {{
+            /// Whether a vector goes in, whether one comes out, whether it is about one lane.
+            pub(crate) const fn shape(self) -> (bool, bool, bool) {{ match self {{ {arms} }} }}
+        }}"
     )
     .unwrap();
 }
@@ -652,6 +766,7 @@ pub fn generate() -> String {
     g.fused();
     g.entries();
     g.atomics();
+    g.vectors();
 
     let mut out = String::new();
     writeln!(
@@ -716,7 +831,10 @@ pub fn generate() -> String {
     enumeration(&mut out, "Product", "Users of products.", PRODUCTS.iter().map(|row| row.0));
     enumeration(&mut out, "Atomic", "Widths of atomic accesses.", ATOMICS.iter().map(|row| row.0));
     enumeration(&mut out, "Rmw", "Atomic operators.", RMW.iter().copied());
+    let names = VECTOR_ACCESSES.iter().map(|row| row.0);
+    enumeration(&mut out, "VectorAccess", "Accesses of vectors to memory.", names);
     facts(&mut out);
+    vector_facts(&mut out);
     plain(&mut out);
 
     for selector in &g.selectors {

@@ -5,7 +5,7 @@ use wasmparser::MemArg;
 #[allow(dead_code, reason = "the build script reads the tables, this crate the types")]
 mod table;
 
-pub(crate) use table::{Operand, Shape, Ty};
+pub(crate) use table::{Operand, Shape, Ty, VectorKind};
 
 /// What the build script made.
 #[allow(
@@ -15,7 +15,7 @@ pub(crate) use table::{Operand, Shape, Ty};
     reason = "a generator needs no shortcuts"
 )]
 mod generated {
-    use super::{AddressForm, Class, Form, Operand, Plain, Shape, Ty, Way};
+    use super::{AddressForm, Class, Form, Operand, Plain, Reach, Shape, Ty, VectorKind, Way};
     use crate::interp::dispatch::Handler;
     use crate::interp::handlers;
     use wasmparser::Operator;
@@ -96,6 +96,17 @@ pub(crate) enum AddressForm {
     AccShifted,
 }
 
+/// How an access finds its memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Reach {
+    /// Memory 0, of 32-bit addresses.
+    Near,
+    /// Any memory of 32-bit addresses.
+    Far,
+    /// Any memory of 64-bit addresses.
+    Wide,
+}
+
 /// Which way a branch goes. Branches back close loops and spend budget.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Way {
@@ -125,7 +136,7 @@ impl Ty {
     /// The accumulator of this type.
     pub(crate) const fn class(self) -> Class {
         match self {
-            Ty::I32 | Ty::I64 => Class::Int,
+            Ty::I32 | Ty::I64 | Ty::V128 => Class::Int,
             Ty::F32 => Class::F32,
             Ty::F64 => Class::F64,
         }
@@ -150,6 +161,10 @@ pub(crate) enum Plain<'a> {
     AtomicRmw(Rmw, Atomic, &'a MemArg),
     /// An atomic compare-exchange.
     AtomicCmpxchg(Atomic, &'a MemArg),
+    /// An operator on vectors: what it takes and gives, type of the scalar if there is one, number of the lane.
+    Vector(VectorKind, Ty, Op, u8),
+    /// A load or store of a vector or a lane, and which lane.
+    VectorAccess(VectorAccess, &'a MemArg, u8),
     /// None of these.
     Other,
 }

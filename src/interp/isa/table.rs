@@ -35,6 +35,12 @@ pub enum Operand {
     U16,
     /// A number of 32 bits.
     U32,
+    /// A vector: the first of its two slots. Vectors have no accumulator.
+    Vector,
+    /// The first of two destination slots.
+    ToVector,
+    /// Static offset of an access to a memory of 64-bit addresses.
+    Offset64,
 }
 
 impl Operand {
@@ -42,14 +48,19 @@ impl Operand {
     pub const fn size(self) -> usize {
         match self {
             Operand::Acc | Operand::ToAcc => 0,
-            Operand::Slot | Operand::ToSlot | Operand::Weight | Operand::U16 => 2,
+            Operand::Slot
+            | Operand::ToSlot
+            | Operand::Weight
+            | Operand::U16
+            | Operand::Vector
+            | Operand::ToVector => 2,
             Operand::Imm32
             | Operand::ImmF32
             | Operand::Offset
             | Operand::Target
             | Operand::Site
             | Operand::U32 => 4,
-            Operand::Imm64 | Operand::ImmF64 => 8,
+            Operand::Imm64 | Operand::ImmF64 | Operand::Offset64 => 8,
         }
     }
 }
@@ -61,13 +72,15 @@ pub enum Ty {
     I64,
     F32,
     F64,
+    /// One of the two halves of a vector, which moves like an `I64`.
+    V128,
 }
 
 impl Ty {
     /// The immediate operand of this type.
     pub const fn immediate(self) -> Operand {
         match self {
-            Ty::I32 | Ty::I64 => Operand::Imm32,
+            Ty::I32 | Ty::I64 | Ty::V128 => Operand::Imm32,
             Ty::F32 => Operand::ImmF32,
             Ty::F64 => Operand::ImmF64,
         }
@@ -77,7 +90,7 @@ impl Ty {
     pub const fn rust(self) -> &'static str {
         match self {
             Ty::I32 => "u32",
-            Ty::I64 => "u64",
+            Ty::I64 | Ty::V128 => "u64",
             Ty::F32 => "f32",
             Ty::F64 => "f64",
         }
@@ -364,31 +377,250 @@ pub const SINGLE: &[(&str, &str, &[Operand])] = {
         ("ReturnMany", "return_many", &[Slot, Slot, U16]),
         // Calls.
         ("Call", "call", &[U32, Slot]),
-        ("CallIndirectS", "call_indirect::<S>", &[Slot, U32, U32, U32, Slot, U16]),
-        ("CallIndirectA", "call_indirect::<A>", &[Acc, U32, U32, U32, Slot, U16]),
+        ("CallIndirectS", "call_indirect::<u32, S>", &[Slot, U32, U32, U32, Slot, U16]),
+        ("CallIndirectA", "call_indirect::<u32, A>", &[Acc, U32, U32, U32, Slot, U16]),
+        ("CallIndirectWideS", "call_indirect::<u64, S>", &[Slot, U32, U32, U32, Slot, U16]),
+        ("CallIndirectWideA", "call_indirect::<u64, A>", &[Acc, U32, U32, U32, Slot, U16]),
         ("TailCall", "tail_call", &[U32, Slot, U16, Slot]),
-        ("TailCallIndirect", "tail_call_indirect", &[Slot, U32, U32, U32, Slot, U16, Slot, U16]),
+        (
+            "TailCallIndirect",
+            "tail_call_indirect::<u32>",
+            &[Slot, U32, U32, U32, Slot, U16, Slot, U16],
+        ),
+        (
+            "TailCallIndirectWide",
+            "tail_call_indirect::<u64>",
+            &[Slot, U32, U32, U32, Slot, U16, Slot, U16],
+        ),
+        // Vectors.
+        ("MoveVector", "move_vector", &[Vector, ToVector]),
+        ("SelectVectorS", "select_vector::<S>", &[Slot, Vector, Vector, ToVector]),
+        ("SelectVectorA", "select_vector::<A>", &[Acc, Vector, Vector, ToVector]),
+        ("GlobalGetOwnVector", "global_get_vector::<Own>", &[U32, ToVector]),
+        ("GlobalGetImportedVector", "global_get_vector::<Imported>", &[U32, ToVector]),
+        ("GlobalSetOwnVector", "global_set_vector::<Own>", &[U32, Vector]),
+        ("GlobalSetImportedVector", "global_set_vector::<Imported>", &[U32, Vector]),
+        ("Shuffle", "shuffle", &[Vector, Vector, Imm64, Imm64, ToVector]),
         // Globals that others may see.
         ("GlobalSetRef", "global_set_ref", &[U32, Slot, Slot]),
-        // Memories and tables.
+        // Memories and tables. The first number of 16 bits tells which integers among the operands are of 64 bits.
         ("MemorySize", "memory_size", &[U32, ToSlot]),
-        ("MemoryGrow", "memory_grow", &[U32, Slot, Slot, ToSlot]),
-        ("MemoryInit", "memory_init", &[U32, U32, Slot, Slot, Slot, Slot]),
-        ("MemoryCopy", "memory_copy", &[U32, U32, Slot, Slot, Slot, Slot]),
-        ("MemoryFill", "memory_fill", &[U32, Slot, Slot, Slot, Slot]),
+        ("MemoryGrow", "memory_grow", &[U32, U16, Slot, Slot, ToSlot]),
+        ("MemoryInit", "memory_init", &[U32, U32, U16, Slot, Slot, Slot, Slot]),
+        ("MemoryCopy", "memory_copy", &[U32, U32, U16, Slot, Slot, Slot, Slot]),
+        ("MemoryFill", "memory_fill", &[U32, U16, Slot, Slot, Slot, Slot]),
         ("DataDrop", "data_drop", &[U32, Slot]),
-        ("TableGet", "table_get", &[U32, Slot, Slot, ToSlot]),
-        ("TableSet", "table_set", &[U32, Slot, Slot, Slot]),
+        ("TableGet", "table_get", &[U32, U16, Slot, Slot, ToSlot]),
+        ("TableSet", "table_set", &[U32, U16, Slot, Slot, Slot]),
         ("TableSize", "table_size", &[U32, ToSlot]),
-        ("TableGrow", "table_grow", &[U32, Slot, Slot, Slot, ToSlot]),
-        ("TableFill", "table_fill", &[U32, Slot, Slot, Slot, Slot]),
-        ("TableCopy", "table_copy", &[U32, U32, Slot, Slot, Slot, Slot]),
-        ("TableInit", "table_init", &[U32, U32, Slot, Slot, Slot, Slot]),
+        ("TableGrow", "table_grow", &[U32, U16, Slot, Slot, Slot, ToSlot]),
+        ("TableFill", "table_fill", &[U32, U16, Slot, Slot, Slot, Slot]),
+        ("TableCopy", "table_copy", &[U32, U32, U16, Slot, Slot, Slot, Slot]),
+        ("TableInit", "table_init", &[U32, U32, U16, Slot, Slot, Slot, Slot]),
         ("ElemDrop", "elem_drop", &[U32, Slot]),
         // Atomics that may block.
-        ("AtomicNotify", "atomic_notify", &[U32, Slot, Offset, Slot, Slot, ToSlot]),
-        ("AtomicWait32", "atomic_wait32", &[U32, Slot, Offset, Slot, Slot, Slot, ToSlot]),
-        ("AtomicWait64", "atomic_wait64", &[U32, Slot, Offset, Slot, Slot, Slot, ToSlot]),
+        ("AtomicNotify", "atomic_notify::<Far>", &[U32, Slot, Offset, Slot, Slot, ToSlot]),
+        ("AtomicWait32", "atomic_wait32::<Far>", &[U32, Slot, Offset, Slot, Slot, Slot, ToSlot]),
+        ("AtomicWait64", "atomic_wait64::<Far>", &[U32, Slot, Offset, Slot, Slot, Slot, ToSlot]),
+        ("AtomicNotifyWide", "atomic_notify::<Wide>", &[U32, Slot, Offset64, Slot, Slot, ToSlot]),
+        (
+            "AtomicWait32Wide",
+            "atomic_wait32::<Wide>",
+            &[U32, Slot, Offset64, Slot, Slot, Slot, ToSlot],
+        ),
+        (
+            "AtomicWait64Wide",
+            "atomic_wait64::<Wide>",
+            &[U32, Slot, Offset64, Slot, Slot, Slot, ToSlot],
+        ),
         ("AtomicFence", "atomic_fence", &[]),
     ]
 };
+
+/// What a vector instruction takes and gives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum VectorKind {
+    /// One vector to a vector.
+    Unary,
+    /// Two vectors to one.
+    Binary,
+    /// Three vectors to one.
+    Ternary,
+    /// A vector and a number of bits to a vector.
+    Shift,
+    /// A scalar to a vector.
+    Splat,
+    /// A vector to an `i32`.
+    Test,
+    /// A lane of a vector to a scalar.
+    Extract,
+    /// A vector and a scalar to a vector.
+    Replace,
+}
+
+/// Families of vector operators: kind, what the names begin with, type of the lanes, what the names end with, and what
+/// stands between. The latter names the operator in `handlers::lanes`, where it is implemented for the type.
+///
+/// Where lanes are not alike, the type is `u128`.
+pub const VECTORS: &[(VectorKind, &str, &str, &str, &[&str])] = {
+    use VectorKind::*;
+    &[
+        (Unary, "I8x16", "i8", "", &["Abs", "Neg", "Popcnt"]),
+        (Unary, "I16x8", "i16", "", &["Abs", "Neg"]),
+        (Unary, "I32x4", "i32", "", &["Abs", "Neg"]),
+        (Unary, "I64x2", "i64", "", &["Abs", "Neg"]),
+        (Unary, "F32x4", "f32", "", &["Abs", "Neg", "Sqrt", "Ceil", "Floor", "Trunc", "Nearest"]),
+        (Unary, "F64x2", "f64", "", &["Abs", "Neg", "Sqrt", "Ceil", "Floor", "Trunc", "Nearest"]),
+        (Unary, "I16x8", "i8", "I8x16S", &["ExtAddPairwise", "ExtendLow", "ExtendHigh"]),
+        (Unary, "I16x8", "u8", "I8x16U", &["ExtAddPairwise", "ExtendLow", "ExtendHigh"]),
+        (Unary, "I32x4", "i16", "I16x8S", &["ExtAddPairwise", "ExtendLow", "ExtendHigh"]),
+        (Unary, "I32x4", "u16", "I16x8U", &["ExtAddPairwise", "ExtendLow", "ExtendHigh"]),
+        (Unary, "I64x2", "i32", "I32x4S", &["ExtendLow", "ExtendHigh"]),
+        (Unary, "I64x2", "u32", "I32x4U", &["ExtendLow", "ExtendHigh"]),
+        (Unary, "I32x4", "i32", "F32x4S", &["TruncSat"]),
+        (Unary, "I32x4", "u32", "F32x4U", &["TruncSat"]),
+        (Unary, "F32x4", "i32", "I32x4S", &["Convert"]),
+        (Unary, "F32x4", "u32", "I32x4U", &["Convert"]),
+        (Unary, "I32x4", "i32", "SZero", &["TruncSatF64x2"]),
+        (Unary, "I32x4", "u32", "UZero", &["TruncSatF64x2"]),
+        (Unary, "F64x2", "i32", "I32x4S", &["ConvertLow"]),
+        (Unary, "F64x2", "u32", "I32x4U", &["ConvertLow"]),
+        (Unary, "F32x4", "f64", "F64x2Zero", &["Demote"]),
+        (Unary, "F64x2", "f32", "F32x4", &["PromoteLow"]),
+        (Unary, "V128", "u128", "", &["Not"]),
+        (Binary, "V128", "u128", "", &["And", "AndNot", "Or", "Xor"]),
+        (Binary, "I8x16", "i8", "", &["Eq", "Ne", "Add", "Sub"]),
+        (Binary, "I8x16", "i8", "S", &["Lt", "Gt", "Le", "Ge", "AddSat", "SubSat", "Min", "Max"]),
+        (
+            Binary,
+            "I8x16",
+            "u8",
+            "U",
+            &["Lt", "Gt", "Le", "Ge", "AddSat", "SubSat", "Min", "Max", "Avgr"],
+        ),
+        (Binary, "I16x8", "i16", "", &["Eq", "Ne", "Add", "Sub", "Mul"]),
+        (
+            Binary,
+            "I16x8",
+            "i16",
+            "S",
+            &["Lt", "Gt", "Le", "Ge", "AddSat", "SubSat", "Min", "Max", "Q15MulrSat"],
+        ),
+        (
+            Binary,
+            "I16x8",
+            "u16",
+            "U",
+            &["Lt", "Gt", "Le", "Ge", "AddSat", "SubSat", "Min", "Max", "Avgr"],
+        ),
+        (Binary, "I32x4", "i32", "", &["Eq", "Ne", "Add", "Sub", "Mul"]),
+        (Binary, "I32x4", "i32", "S", &["Lt", "Gt", "Le", "Ge", "Min", "Max"]),
+        (Binary, "I32x4", "u32", "U", &["Lt", "Gt", "Le", "Ge", "Min", "Max"]),
+        (Binary, "I64x2", "i64", "", &["Eq", "Ne", "Add", "Sub", "Mul"]),
+        (Binary, "I64x2", "i64", "S", &["Lt", "Gt", "Le", "Ge"]),
+        (Binary, "F32x4", "f32", "", &["Eq", "Ne", "Lt", "Gt", "Le", "Ge"]),
+        (Binary, "F64x2", "f64", "", &["Eq", "Ne", "Lt", "Gt", "Le", "Ge"]),
+        (Binary, "F32x4", "f32", "", &["Add", "Sub", "Mul", "Div", "Min", "Max", "PMin", "PMax"]),
+        (Binary, "F64x2", "f64", "", &["Add", "Sub", "Mul", "Div", "Min", "Max", "PMin", "PMax"]),
+        (Binary, "I8x16", "i16", "I16x8S", &["Narrow"]),
+        (Binary, "I8x16", "u16", "I16x8U", &["Narrow"]),
+        (Binary, "I16x8", "i32", "I32x4S", &["Narrow"]),
+        (Binary, "I16x8", "u32", "I32x4U", &["Narrow"]),
+        (Binary, "I16x8", "i8", "I8x16S", &["ExtMulLow", "ExtMulHigh"]),
+        (Binary, "I16x8", "u8", "I8x16U", &["ExtMulLow", "ExtMulHigh"]),
+        (Binary, "I32x4", "i16", "I16x8S", &["ExtMulLow", "ExtMulHigh"]),
+        (Binary, "I32x4", "u16", "I16x8U", &["ExtMulLow", "ExtMulHigh"]),
+        (Binary, "I64x2", "i32", "I32x4S", &["ExtMulLow", "ExtMulHigh"]),
+        (Binary, "I64x2", "u32", "I32x4U", &["ExtMulLow", "ExtMulHigh"]),
+        (Binary, "I8x16", "u8", "", &["Swizzle"]),
+        (Binary, "I32x4", "i16", "I16x8S", &["Dot"]),
+        (Binary, "I16x8", "i8", "I8x16I7x16S", &["RelaxedDot"]),
+        (Ternary, "I32x4", "i8", "I8x16I7x16AddS", &["RelaxedDot"]),
+        (Ternary, "V128", "u128", "", &["Bitselect"]),
+        (Ternary, "F32x4", "f32", "", &["RelaxedMadd", "RelaxedNmadd"]),
+        (Ternary, "F64x2", "f64", "", &["RelaxedMadd", "RelaxedNmadd"]),
+        (Shift, "I8x16", "i8", "", &["Shl"]),
+        (Shift, "I8x16", "i8", "S", &["Shr"]),
+        (Shift, "I8x16", "u8", "U", &["Shr"]),
+        (Shift, "I16x8", "i16", "", &["Shl"]),
+        (Shift, "I16x8", "i16", "S", &["Shr"]),
+        (Shift, "I16x8", "u16", "U", &["Shr"]),
+        (Shift, "I32x4", "i32", "", &["Shl"]),
+        (Shift, "I32x4", "i32", "S", &["Shr"]),
+        (Shift, "I32x4", "u32", "U", &["Shr"]),
+        (Shift, "I64x2", "i64", "", &["Shl"]),
+        (Shift, "I64x2", "i64", "S", &["Shr"]),
+        (Shift, "I64x2", "u64", "U", &["Shr"]),
+        (Splat, "I8x16", "i8", "", &["Splat"]),
+        (Splat, "I16x8", "i16", "", &["Splat"]),
+        (Splat, "I32x4", "i32", "", &["Splat"]),
+        (Splat, "I64x2", "i64", "", &["Splat"]),
+        (Splat, "F32x4", "f32", "", &["Splat"]),
+        (Splat, "F64x2", "f64", "", &["Splat"]),
+        (Test, "V128", "u128", "", &["AnyTrue"]),
+        (Test, "I8x16", "i8", "", &["AllTrue", "Bitmask"]),
+        (Test, "I16x8", "i16", "", &["AllTrue", "Bitmask"]),
+        (Test, "I32x4", "i32", "", &["AllTrue", "Bitmask"]),
+        (Test, "I64x2", "i64", "", &["AllTrue", "Bitmask"]),
+        (Extract, "I8x16", "i8", "S", &["ExtractLane"]),
+        (Extract, "I8x16", "u8", "U", &["ExtractLane"]),
+        (Extract, "I16x8", "i16", "S", &["ExtractLane"]),
+        (Extract, "I16x8", "u16", "U", &["ExtractLane"]),
+        (Extract, "I32x4", "i32", "", &["ExtractLane"]),
+        (Extract, "I64x2", "i64", "", &["ExtractLane"]),
+        (Extract, "F32x4", "f32", "", &["ExtractLane"]),
+        (Extract, "F64x2", "f64", "", &["ExtractLane"]),
+        (Replace, "I8x16", "i8", "", &["ReplaceLane"]),
+        (Replace, "I16x8", "i16", "", &["ReplaceLane"]),
+        (Replace, "I32x4", "i32", "", &["ReplaceLane"]),
+        (Replace, "I64x2", "i64", "", &["ReplaceLane"]),
+        (Replace, "F32x4", "f32", "", &["ReplaceLane"]),
+        (Replace, "F64x2", "f64", "", &["ReplaceLane"]),
+    ]
+};
+
+/// Relaxed operators that are others: what each of them does is one of the results that the proposal allows, and the
+/// compiler makes the same choice.
+pub const RELAXED: &[(&str, &str)] = &[
+    ("I8x16RelaxedSwizzle", "I8x16Swizzle"),
+    ("I32x4RelaxedTruncF32x4S", "I32x4TruncSatF32x4S"),
+    ("I32x4RelaxedTruncF32x4U", "I32x4TruncSatF32x4U"),
+    ("I32x4RelaxedTruncF64x2SZero", "I32x4TruncSatF64x2SZero"),
+    ("I32x4RelaxedTruncF64x2UZero", "I32x4TruncSatF64x2UZero"),
+    ("I8x16RelaxedLaneselect", "V128Bitselect"),
+    ("I16x8RelaxedLaneselect", "V128Bitselect"),
+    ("I32x4RelaxedLaneselect", "V128Bitselect"),
+    ("I64x2RelaxedLaneselect", "V128Bitselect"),
+    ("F32x4RelaxedMin", "F32x4Min"),
+    ("F32x4RelaxedMax", "F32x4Max"),
+    ("F64x2RelaxedMin", "F64x2Min"),
+    ("F64x2RelaxedMax", "F64x2Max"),
+    ("I16x8RelaxedQ15mulrS", "I16x8Q15MulrSatS"),
+];
+
+/// Accesses of vectors to memory: name, handler without the memory, whether a vector goes in, whether one comes out,
+/// whether it is about one lane.
+pub const VECTOR_ACCESSES: &[(&str, &str, bool, bool, bool)] = &[
+    ("V128Load", "vector_load::<handlers::lanes::Whole", false, true, false),
+    ("V128Load8x8S", "vector_load::<handlers::lanes::Load8x8S", false, true, false),
+    ("V128Load8x8U", "vector_load::<handlers::lanes::Load8x8U", false, true, false),
+    ("V128Load16x4S", "vector_load::<handlers::lanes::Load16x4S", false, true, false),
+    ("V128Load16x4U", "vector_load::<handlers::lanes::Load16x4U", false, true, false),
+    ("V128Load32x2S", "vector_load::<handlers::lanes::Load32x2S", false, true, false),
+    ("V128Load32x2U", "vector_load::<handlers::lanes::Load32x2U", false, true, false),
+    ("V128Load8Splat", "vector_load::<handlers::lanes::Load8Splat", false, true, false),
+    ("V128Load16Splat", "vector_load::<handlers::lanes::Load16Splat", false, true, false),
+    ("V128Load32Splat", "vector_load::<handlers::lanes::Load32Splat", false, true, false),
+    ("V128Load64Splat", "vector_load::<handlers::lanes::Load64Splat", false, true, false),
+    ("V128Load32Zero", "vector_load::<handlers::lanes::Load32Zero", false, true, false),
+    ("V128Load64Zero", "vector_load::<handlers::lanes::Load64Zero", false, true, false),
+    ("V128Load8Lane", "vector_load_lane::<u8", true, true, true),
+    ("V128Load16Lane", "vector_load_lane::<u16", true, true, true),
+    ("V128Load32Lane", "vector_load_lane::<u32", true, true, true),
+    ("V128Load64Lane", "vector_load_lane::<u64", true, true, true),
+    ("V128Store", "vector_store::<u128", true, false, false),
+    ("V128Store8Lane", "vector_store_lane::<u8", true, false, true),
+    ("V128Store16Lane", "vector_store_lane::<u16", true, false, true),
+    ("V128Store32Lane", "vector_store_lane::<u32", true, false, true),
+    ("V128Store64Lane", "vector_store_lane::<u64", true, false, true),
+];

@@ -9,7 +9,7 @@ use crate::interp::encode::{Args, Label, Position};
 use crate::interp::handlers::BLOCK;
 use crate::interp::isa::{self, Binary, Class, Op, Ty, Way};
 use updraft_jit::abi::{MOST_WEIGHT, Ref};
-use updraft_jit::env::ModuleEnv;
+use updraft_jit::env::{ModuleEnv, slots};
 use wasmparser::{BlockType, BrTable, FuncType, ValType};
 
 /// What a block is.
@@ -80,7 +80,7 @@ fn results<'a>(env: &'a ModuleEnv, ty: &'a BlockType) -> &'a [ValType] {
 impl Translator {
     /// The instruction that begins the function; its operands are completed at the end.
     pub(super) fn enter(&mut self, env: &ModuleEnv) -> Result<Position, TranslateError> {
-        let params = env.function_type(self.func).params().len();
+        let params = slots(env.function_type(self.func).params()) as usize;
         let locals = self.locals.len();
         let blocks = (locals - params).div_ceil(BLOCK);
         let op = isa::enter(blocks.min(5)).expect("five is any number");
@@ -134,43 +134,28 @@ impl Translator {
         Ok(())
     }
 
-    /// How many values a branch to the block carries.
+    /// How many slots a branch to the block carries.
     fn arity(&self, env: &ModuleEnv, block: usize) -> usize {
         let block = self.blocks[block];
-        match block.kind {
-            Kind::Loop { .. } => params(env, block.ty).len(),
-            Kind::Body => env.function_type(self.func).results().len(),
-            _ => results(env, &block.ty).len(),
-        }
-    }
-
-    fn check_block(&self, env: &ModuleEnv, ty: BlockType) -> Result<(), TranslateError> {
-        if let BlockType::Type(value) = ty {
-            self::ty(value, self.offset)?;
-        }
-        if let BlockType::FuncType(index) = ty {
-            let func = &env.types[index as usize];
-            for value in func.params().iter().chain(func.results()) {
-                self::ty(*value, self.offset)?;
-            }
-        }
-        Ok(())
+        let types = match block.kind {
+            Kind::Loop { .. } => params(env, block.ty),
+            Kind::Body => env.function_type(self.func).results(),
+            _ => results(env, &block.ty),
+        };
+        slots(types) as usize
     }
 
     fn open(&mut self, env: &ModuleEnv, kind: Kind, ty: BlockType) {
-        let height = self.stack.len() - params(env, ty).len();
+        let height = self.stack.len() - slots(params(env, ty)) as usize;
         self.blocks.push(Block { kind, ty, height, label: Label::NEW });
     }
 
-    pub(super) fn block(&mut self, env: &ModuleEnv, ty: BlockType) -> Result<(), TranslateError> {
-        self.check_block(env, ty)?;
+    pub(super) fn block(&mut self, env: &ModuleEnv, ty: BlockType) {
         self.settle(0);
         self.open(env, Kind::Block, ty);
-        Ok(())
     }
 
-    pub(super) fn loop_(&mut self, env: &ModuleEnv, ty: BlockType) -> Result<(), TranslateError> {
-        self.check_block(env, ty)?;
+    pub(super) fn loop_(&mut self, env: &ModuleEnv, ty: BlockType) {
         self.settle(0);
         self.open(env, Kind::Loop { ordinal: self.loops, start: self.count }, ty);
         self.loops += 1;
@@ -179,21 +164,18 @@ impl Translator {
         self.encoder.bind(&mut label);
         self.blocks.last_mut().expect("just opened").label = label;
         self.forget();
-        Ok(())
     }
 
-    pub(super) fn if_(&mut self, env: &ModuleEnv, ty: BlockType) -> Result<(), TranslateError> {
-        self.check_block(env, ty)?;
+    pub(super) fn if_(&mut self, env: &ModuleEnv, ty: BlockType) {
         let condition = self.pop_condition();
         self.settle(0);
         let mut otherwise = Label::NEW;
         let (op, args) = Self::conditional(condition, false, Way::Forward);
         self.jump_forward(op, args, &mut otherwise);
         self.open(env, Kind::If { otherwise, mirrors: self.mirrors }, ty);
-        Ok(())
     }
 
-    pub(super) fn else_(&mut self, env: &ModuleEnv) -> Result<(), TranslateError> {
+    pub(super) fn else_(&mut self, env: &ModuleEnv) {
         let index = self.blocks.len() - 1;
         let Block { kind, ty, height, .. } = self.blocks[index];
         if self.skipping.take().is_none() {
@@ -206,20 +188,23 @@ impl Translator {
         self.encoder.bind(&mut otherwise);
         self.mirrors = mirrors;
         self.blocks[index].kind = Kind::Block;
-        self.reset(height, params(env, ty))
+        self.reset(height, params(env, ty));
     }
 
     /// Makes the stack what it is at a label: entries below `height`, and these in their slots.
-    fn reset(&mut self, height: usize, types: &[ValType]) -> Result<(), TranslateError> {
+    fn reset(&mut self, height: usize, types: &[ValType]) {
         debug_assert!(self.pending.is_none());
         self.cut(height);
         for value in types {
-            self.push(ty(*value, self.offset)?, Value::Place);
+            let ty = ty(*value);
+            self.push(ty, Value::Place);
+            if ty == Ty::V128 {
+                self.push(ty, Value::Place);
+            }
         }
         if self.clean >= height {
             self.clean = self.stack.len();
         }
-        Ok(())
     }
 
     /// Whether a branch back from behind may come here.
@@ -234,7 +219,7 @@ impl Translator {
         }
     }
 
-    pub(super) fn end(&mut self, env: &ModuleEnv) -> Result<(), TranslateError> {
+    pub(super) fn end(&mut self, env: &ModuleEnv) {
         let index = self.blocks.len() - 1;
         let reachable = self.skipping.take().is_none();
         let Block { kind, ty, height, mut label } = self.blocks[index];
@@ -246,7 +231,7 @@ impl Translator {
                     }
                     self.encoder.bind(&mut label);
                     self.forget();
-                    self.reset(height, env.function_type(self.func).results())?;
+                    self.reset(height, env.function_type(self.func).results());
                 }
                 if reachable || label.is_used() {
                     self.return_(env);
@@ -279,11 +264,10 @@ impl Translator {
                     self.encoder.bind(&mut label);
                 }
                 self.forget();
-                self.reset(height, results(env, &ty))?;
+                self.reset(height, results(env, &ty));
             }
         }
         self.blocks.pop();
-        Ok(())
     }
 
     /// Pops what a conditional branch tests. A comparison that is pending is not emitted; the branch takes it in.
@@ -489,7 +473,7 @@ impl Translator {
     pub(super) fn return_(&mut self, env: &ModuleEnv) {
         let results = env.function_type(self.func).results();
         let link = Args::NONE.slot(self.link());
-        match results.len() {
+        match slots(results) as usize {
             0 => {
                 self.flush();
                 self.emit(Op::Return, link);
@@ -517,52 +501,51 @@ impl Translator {
 
     /// Takes the arguments of a call off the stack, which are in their slots then. Returns the height below.
     fn arguments(&mut self, ty: &FuncType) -> usize {
-        let from = self.stack.len() - ty.params().len();
+        let from = self.stack.len() - slots(ty.params()) as usize;
         self.settle(from);
         self.cut(from);
         from
     }
 
     /// Pushes the results of a call.
-    fn results_of(&mut self, func: &FuncType, from: usize) -> Result<(), TranslateError> {
+    fn results_of(&mut self, func: &FuncType, from: usize) {
         self.forget();
-        self.reset(from, func.results())?;
+        self.reset(from, func.results());
         if let Some(first) = func.results().first() {
-            self.mirror(ty(*first, self.offset)?.class(), self.slot(from));
+            self.mirror(ty(*first).class(), self.slot(from));
         }
-        Ok(())
     }
 
-    pub(super) fn call(&mut self, env: &ModuleEnv, func: u32) -> Result<(), TranslateError> {
+    pub(super) fn call(&mut self, env: &ModuleEnv, func: u32) {
         let ty = env.function_type(func);
         let from = self.arguments(ty);
         self.emit(Op::Call, Args::NONE.u32(func).slot(self.slot(from)));
-        self.results_of(ty, from)
+        self.results_of(ty, from);
     }
 
     fn tag(env: &ModuleEnv, ty: u32) -> u32 {
         Ref::local_tag(env.canonical_types[ty as usize])
     }
 
-    pub(super) fn call_indirect(
-        &mut self,
-        env: &ModuleEnv,
-        ty: u32,
-        table: u32,
-    ) -> Result<(), TranslateError> {
+    pub(super) fn call_indirect(&mut self, env: &ModuleEnv, ty: u32, table: u32) {
         let element = self.pop_index();
         let func = &env.types[ty as usize];
         let from = self.arguments(func);
-        let op = if element == Src::Acc { Op::CallIndirectA } else { Op::CallIndirectS };
+        let op = match (element, env.tables[table as usize].table64) {
+            (Src::Acc, false) => Op::CallIndirectA,
+            (_, false) => Op::CallIndirectS,
+            (Src::Acc, true) => Op::CallIndirectWideA,
+            (_, true) => Op::CallIndirectWideS,
+        };
         let args = element.encode(Args::NONE, Ty::I32).u32(table).u32(Self::tag(env, ty)).u32(ty);
         self.emit_with_frame(op, args.slot(self.slot(from)), None);
-        self.results_of(func, from)
+        self.results_of(func, from);
     }
 
     pub(super) fn return_call(&mut self, env: &ModuleEnv, func: u32) {
         let ty = env.function_type(func);
         let from = self.arguments(ty);
-        let args = Args::NONE.u32(func).slot(self.slot(from)).u16(ty.params().len() as u16);
+        let args = Args::NONE.u32(func).slot(self.slot(from)).u16(slots(ty.params()) as u16);
         self.emit(Op::TailCall, args.slot(self.link()));
         self.skipping = Some(0);
     }
@@ -572,8 +555,12 @@ impl Translator {
         let func = &env.types[ty as usize];
         let from = self.arguments(func);
         let args = Args::NONE.slot(element).u32(table).u32(Self::tag(env, ty)).u32(ty);
-        let args = args.slot(self.slot(from)).u16(func.params().len() as u16).slot(self.link());
-        self.emit_with_frame(Op::TailCallIndirect, args, None);
+        let args = args.slot(self.slot(from)).u16(slots(func.params()) as u16).slot(self.link());
+        let op = match env.tables[table as usize].table64 {
+            false => Op::TailCallIndirect,
+            true => Op::TailCallIndirectWide,
+        };
+        self.emit_with_frame(op, args, None);
         self.skipping = Some(0);
     }
 

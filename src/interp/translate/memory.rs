@@ -3,8 +3,9 @@
 use super::fuse::{Address, Fuse};
 use super::values::{Src, Value, fits};
 use super::{TranslateError, Translator};
+use crate::interp::dispatch::Slot;
 use crate::interp::encode::Args;
-use crate::interp::isa::{self, Atomic, Class, Load, Op, Rmw, Store, Ty};
+use crate::interp::isa::{self, Atomic, Class, Load, Op, Reach, Rmw, Store, Ty};
 use updraft_jit::env::ModuleEnv;
 use wasmparser::{MemArg, MemArgTarget, Operator, ValType};
 
@@ -29,28 +30,50 @@ impl Atomic {
     }
 }
 
+/// An access to a memory, without its address.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Access {
+    pub(super) reach: Reach,
+    memory: u32,
+    offset: u64,
+}
+
+impl Access {
+    fn is_wide(self) -> bool {
+        self.reach == Reach::Wide
+    }
+
+    /// The operands that find the memory and the bytes in it.
+    pub(super) fn place(self, address: Slot) -> Args {
+        match self.reach {
+            Reach::Near => Args::NONE.slot(address).u32(self.offset as u32),
+            _ => self.far_place(address),
+        }
+    }
+
+    /// The same, with the memory's index in any case.
+    fn far_place(self, address: Slot) -> Args {
+        let args = Args::NONE.u32(self.memory).slot(address);
+        if self.is_wide() { args.u64(self.offset) } else { args.u32(self.offset as u32) }
+    }
+}
+
 impl Translator {
-    /// The memory's index and the offset of an access.
-    fn memarg(&self, env: &ModuleEnv, memarg: &MemArg) -> Result<(u32, u32), TranslateError> {
+    /// What an access refers to.
+    pub(super) fn access(
+        &self,
+        env: &ModuleEnv,
+        memarg: &MemArg,
+    ) -> Result<Access, TranslateError> {
         let MemArgTarget::Memory(memory) = memarg.target else {
             return self.unsupported("accesses to arrays");
         };
-        self.check_memory(env, memory)?;
-        Ok((memory, memarg.offset as u32))
-    }
-
-    fn check_memory(&self, env: &ModuleEnv, memory: u32) -> Result<(), TranslateError> {
-        if env.memories[memory as usize].memory64 {
-            return self.unsupported("64-bit memories");
-        }
-        Ok(())
-    }
-
-    fn check_table(&self, env: &ModuleEnv, table: u32) -> Result<(), TranslateError> {
-        if env.tables[table as usize].table64 {
-            return self.unsupported("64-bit tables");
-        }
-        Ok(())
+        let reach = match memory {
+            _ if env.memories[memory as usize].memory64 => Reach::Wide,
+            0 => Reach::Near,
+            _ => Reach::Far,
+        };
+        Ok(Access { reach, memory, offset: memarg.offset })
     }
 
     pub(super) fn load(
@@ -59,15 +82,15 @@ impl Translator {
         op: Load,
         memarg: &MemArg,
     ) -> Result<(), TranslateError> {
-        let (memory, offset) = self.memarg(env, memarg)?;
-        let (instruction, args, fuse) = if memory == 0 {
+        let access = self.access(env, memarg)?;
+        let (instruction, args, fuse) = if access.reach == Reach::Near {
+            let offset = access.offset as u32;
             let address = self.pop_address();
             let (form, args) = address.encode(Args::NONE);
             (isa::load(op, form), args.u32(offset), Fuse::Load { op, address, offset })
         } else {
             let address = self.pop_slot();
-            let args = Args::NONE.u32(memory).slot(address).u32(offset);
-            (isa::load_far(op), args, Fuse::None)
+            (isa::load_far(op, access.is_wide()), access.place(address), Fuse::None)
         };
         self.suspend(instruction.expect("all forms exist"), args, op.ty(), fuse);
         Ok(())
@@ -79,14 +102,15 @@ impl Translator {
         op: Store,
         memarg: &MemArg,
     ) -> Result<(), TranslateError> {
-        let (memory, offset) = self.memarg(env, memarg)?;
-        if memory != 0 {
+        let access = self.access(env, memarg)?;
+        if access.reach != Reach::Near {
             let value = self.pop_slot();
             let address = self.pop_slot();
-            let args = Args::NONE.u32(memory).slot(address).u32(offset).slot(value);
-            self.emit(isa::store_far(op).expect("all exist"), args);
+            let instruction = isa::store_far(op, access.is_wide()).expect("all exist");
+            self.emit(instruction, access.place(address).slot(value));
             return Ok(());
         }
+        let offset = access.offset as u32;
         let ty = op.ty();
         let place = self.slot(self.stack.len() - 1);
         let (value, address) = if self.pending.is_some_and(|p| p.index + 2 == self.stack.len()) {
@@ -131,20 +155,16 @@ impl Translator {
         Ok(())
     }
 
-    fn atomic_args(memory: u32) -> Args {
-        if memory == 0 { Args::NONE } else { Args::NONE.u32(memory) }
-    }
-
     pub(super) fn atomic_load(
         &mut self,
         env: &ModuleEnv,
         width: Atomic,
         memarg: &MemArg,
     ) -> Result<(), TranslateError> {
-        let (memory, offset) = self.memarg(env, memarg)?;
+        let access = self.access(env, memarg)?;
         let address = self.pop_slot();
-        let op = isa::atomic_load(width, memory != 0).expect("all exist");
-        let args = Self::atomic_args(memory).slot(address).u32(offset);
+        let op = isa::atomic_load(width, access.reach).expect("all exist");
+        let args = access.place(address);
         self.suspend(op, args, width.ty(), Fuse::None);
         Ok(())
     }
@@ -155,11 +175,11 @@ impl Translator {
         width: Atomic,
         memarg: &MemArg,
     ) -> Result<(), TranslateError> {
-        let (memory, offset) = self.memarg(env, memarg)?;
+        let access = self.access(env, memarg)?;
         let value = self.pop_slot();
         let address = self.pop_slot();
-        let op = isa::atomic_store(width, memory != 0).expect("all exist");
-        self.emit(op, Self::atomic_args(memory).slot(address).u32(offset).slot(value));
+        let op = isa::atomic_store(width, access.reach).expect("all exist");
+        self.emit(op, access.place(address).slot(value));
         Ok(())
     }
 
@@ -170,11 +190,11 @@ impl Translator {
         width: Atomic,
         memarg: &MemArg,
     ) -> Result<(), TranslateError> {
-        let (memory, offset) = self.memarg(env, memarg)?;
+        let access = self.access(env, memarg)?;
         let value = self.pop_slot();
         let address = self.pop_slot();
-        let op = isa::atomic_rmw(width, memory != 0, op).expect("all exist");
-        let args = Self::atomic_args(memory).slot(address).u32(offset).slot(value);
+        let op = isa::atomic_rmw(width, access.reach, op).expect("all exist");
+        let args = access.place(address).slot(value);
         self.suspend(op, args, width.ty(), Fuse::None);
         Ok(())
     }
@@ -185,39 +205,49 @@ impl Translator {
         width: Atomic,
         memarg: &MemArg,
     ) -> Result<(), TranslateError> {
-        let (memory, offset) = self.memarg(env, memarg)?;
+        let access = self.access(env, memarg)?;
         let value = self.pop_slot();
         let expected = self.pop_slot();
         let address = self.pop_slot();
-        let op = isa::atomic_cmpxchg(width, memory != 0).expect("all exist");
-        let args = Self::atomic_args(memory).slot(address).u32(offset).slot(expected).slot(value);
+        let op = isa::atomic_cmpxchg(width, access.reach).expect("all exist");
+        let args = access.place(address).slot(expected).slot(value);
         self.suspend(op, args, width.ty(), Fuse::None);
         Ok(())
     }
 
     /// Where a global lies: whether it is imported, and its index among its kind.
-    fn global(&self, env: &ModuleEnv, global: u32) -> Result<(Ty, bool, Args), TranslateError> {
-        let ty = super::ty(env.globals[global as usize].content_type, self.offset)?;
+    fn global(&self, env: &ModuleEnv, global: u32) -> (Ty, bool, Args) {
+        let ty = super::ty(env.globals[global as usize].content_type);
         let imported = global < env.imported_globals;
         let index = if imported { global } else { global - env.imported_globals };
-        Ok((ty, imported, Args::NONE.u32(index)))
+        (ty, imported, Args::NONE.u32(index))
     }
 
-    fn global_get(&mut self, env: &ModuleEnv, global: u32) -> Result<(), TranslateError> {
+    fn global_get(&mut self, env: &ModuleEnv, global: u32) {
         self.flush();
-        let (ty, imported, args) = self.global(env, global)?;
+        let (ty, imported, args) = self.global(env, global);
+        if ty == Ty::V128 {
+            let op = if imported { Op::GlobalGetImportedVector } else { Op::GlobalGetOwnVector };
+            self.emit_vector(op, args);
+            return;
+        }
         let op = isa::global_get(ty.class(), imported).expect("all exist");
         self.suspend(op, args, ty, Fuse::None);
-        Ok(())
     }
 
-    fn global_set(&mut self, env: &ModuleEnv, global: u32) -> Result<(), TranslateError> {
-        let (ty, imported, args) = self.global(env, global)?;
+    fn global_set(&mut self, env: &ModuleEnv, global: u32) {
+        let (ty, imported, args) = self.global(env, global);
+        if ty == Ty::V128 {
+            let op = if imported { Op::GlobalSetImportedVector } else { Op::GlobalSetOwnVector };
+            let value = self.pop_vector();
+            self.emit(op, args.slot(value));
+            return;
+        }
         let content = env.globals[global as usize].content_type;
         if matches!(content, ValType::Ref(_)) && env.global_escapes[global as usize] {
             let value = self.pop_slot();
             self.emit_with_frame(Op::GlobalSetRef, Args::NONE.u32(global).slot(value), None);
-            return Ok(());
+            return;
         }
         let mut src = self.pop1();
         if let Src::Imm(value) = src
@@ -228,16 +258,25 @@ impl Translator {
         }
         let op = isa::global_set(ty.class(), imported, src.form()).expect("all exist");
         self.emit(op, src.encode(args, ty));
-        Ok(())
     }
 
-    /// Emits a call of the runtime: numbers, then operands from slots, then the frame. The result, if there is one, goes to
-    /// the first operand's slot.
-    fn call_out(&mut self, op: Op, numbers: &[u32], operands: usize, result: Option<Ty>) {
+    /// Emits a call of the runtime: numbers, then which integers are of 64 bits if any can be, then operands from slots, then
+    /// the frame. The result, if there is one, goes to the first operand's slot.
+    fn call_out(
+        &mut self,
+        op: Op,
+        numbers: &[u32],
+        wide: &[bool],
+        operands: usize,
+        result: Option<Ty>,
+    ) {
         self.flush();
         let mut args = Args::NONE;
         for number in numbers {
             args = args.u32(*number);
+        }
+        if !wide.is_empty() {
+            args = args.u16(wide.iter().rev().fold(0, |bits, wide| bits << 1 | u16::from(*wide)));
         }
         let mut slots = [None; 4];
         for slot in slots[..operands].iter_mut().rev() {
@@ -263,33 +302,30 @@ impl Translator {
     fn waiting(
         &mut self,
         env: &ModuleEnv,
-        op: Op,
+        [op, wide]: [Op; 2],
         memarg: &MemArg,
         operands: usize,
     ) -> Result<(), TranslateError> {
-        let (memory, offset) = self.memarg(env, memarg)?;
+        let access = self.access(env, memarg)?;
         self.flush();
         let mut slots = [None; 3];
         for slot in slots[..operands].iter_mut().rev() {
             *slot = Some(self.pop_slot());
         }
-        let mut args = Args::NONE.u32(memory);
-        for (i, slot) in slots.iter().flatten().enumerate() {
-            args = args.slot(*slot);
-            if i == 0 {
-                args = args.u32(offset);
-            }
-        }
+        let mut slots = slots.into_iter().flatten();
+        let address = slots.next().expect("there is an address");
+        let args = slots.fold(access.far_place(address), Args::slot);
+        let op = if access.is_wide() { wide } else { op };
         self.finish_call_out(op, args, Some(Ty::I32));
         Ok(())
     }
 
     /// A size: no operand, and a result that waits for its taker is not worth an instruction of its own.
-    fn size(&mut self, op: Op, index: u32) {
+    fn size(&mut self, op: Op, index: u32, ty: Ty) {
         self.flush();
         let to = self.slot(self.stack.len());
         self.emit(op, Args::NONE.u32(index).slot(to));
-        self.push(Ty::I32, Value::Place);
+        self.push(ty, Value::Place);
         self.mirror(Class::Int, to);
     }
 
@@ -300,68 +336,71 @@ impl Translator {
         operator: &Operator<'_>,
     ) -> Result<(), TranslateError> {
         use Operator as O;
+        let memory = |index: u32| env.memories[index as usize].memory64;
+        let table = |index: u32| env.tables[index as usize].table64;
+        let index = |wide: bool| if wide { Ty::I64 } else { Ty::I32 };
         match *operator {
-            O::GlobalGet { global_index } => self.global_get(env, global_index)?,
-            O::GlobalSet { global_index } => self.global_set(env, global_index)?,
-            O::MemorySize { mem } => {
-                self.check_memory(env, mem)?;
-                self.size(Op::MemorySize, mem);
-            }
+            O::V128Const { value } => self.vector_const(value.i128() as u128),
+            O::I8x16Shuffle { lanes } => self.shuffle(u128::from_le_bytes(lanes)),
+            O::GlobalGet { global_index } => self.global_get(env, global_index),
+            O::GlobalSet { global_index } => self.global_set(env, global_index),
+            O::MemorySize { mem } => self.size(Op::MemorySize, mem, index(memory(mem))),
             O::MemoryGrow { mem } => {
-                self.check_memory(env, mem)?;
-                self.call_out(Op::MemoryGrow, &[mem], 1, Some(Ty::I32));
+                let wide = memory(mem);
+                self.call_out(Op::MemoryGrow, &[mem], &[wide], 1, Some(index(wide)));
             }
             O::MemoryInit { data_index, mem } => {
-                self.check_memory(env, mem)?;
-                self.call_out(Op::MemoryInit, &[mem, data_index], 3, None);
+                let wide = [memory(mem), false, false];
+                self.call_out(Op::MemoryInit, &[mem, data_index], &wide, 3, None);
             }
             O::MemoryCopy { dst_mem, src_mem } => {
-                self.check_memory(env, dst_mem)?;
-                self.check_memory(env, src_mem)?;
-                self.call_out(Op::MemoryCopy, &[dst_mem, src_mem], 3, None);
+                let (to, from) = (memory(dst_mem), memory(src_mem));
+                let wide = [to, from, to && from];
+                self.call_out(Op::MemoryCopy, &[dst_mem, src_mem], &wide, 3, None);
             }
             O::MemoryFill { mem } => {
-                self.check_memory(env, mem)?;
-                self.call_out(Op::MemoryFill, &[mem], 3, None);
+                let wide = memory(mem);
+                self.call_out(Op::MemoryFill, &[mem], &[wide, false, wide], 3, None);
             }
-            O::DataDrop { data_index } => self.call_out(Op::DataDrop, &[data_index], 0, None),
-            O::TableGet { table } => {
-                self.check_table(env, table)?;
-                self.call_out(Op::TableGet, &[table], 1, Some(Ty::I64));
+            O::DataDrop { data_index } => self.call_out(Op::DataDrop, &[data_index], &[], 0, None),
+            O::TableGet { table: from } => {
+                self.call_out(Op::TableGet, &[from], &[table(from)], 1, Some(Ty::I64));
             }
-            O::TableSet { table } => {
-                self.check_table(env, table)?;
-                self.call_out(Op::TableSet, &[table], 2, None);
+            O::TableSet { table: to } => {
+                self.call_out(Op::TableSet, &[to], &[table(to)], 2, None);
             }
-            O::TableSize { table } => {
-                self.check_table(env, table)?;
-                self.size(Op::TableSize, table);
+            O::TableSize { table: of } => self.size(Op::TableSize, of, index(table(of))),
+            O::TableGrow { table: of } => {
+                let wide = table(of);
+                self.call_out(Op::TableGrow, &[of], &[wide], 2, Some(index(wide)));
             }
-            O::TableGrow { table } => {
-                self.check_table(env, table)?;
-                self.call_out(Op::TableGrow, &[table], 2, Some(Ty::I32));
-            }
-            O::TableFill { table } => {
-                self.check_table(env, table)?;
-                self.call_out(Op::TableFill, &[table], 3, None);
+            O::TableFill { table: to } => {
+                let wide = table(to);
+                self.call_out(Op::TableFill, &[to], &[wide, wide], 3, None);
             }
             O::TableCopy { dst_table, src_table } => {
-                self.check_table(env, dst_table)?;
-                self.check_table(env, src_table)?;
-                self.call_out(Op::TableCopy, &[dst_table, src_table], 3, None);
+                let (to, from) = (table(dst_table), table(src_table));
+                let wide = [to, from, to && from];
+                self.call_out(Op::TableCopy, &[dst_table, src_table], &wide, 3, None);
             }
-            O::TableInit { elem_index, table } => {
-                self.check_table(env, table)?;
-                self.call_out(Op::TableInit, &[table, elem_index], 3, None);
+            O::TableInit { elem_index, table: to } => {
+                let wide = [table(to), false, false];
+                self.call_out(Op::TableInit, &[to, elem_index], &wide, 3, None);
             }
-            O::ElemDrop { elem_index } => self.call_out(Op::ElemDrop, &[elem_index], 0, None),
+            O::ElemDrop { elem_index } => self.call_out(Op::ElemDrop, &[elem_index], &[], 0, None),
             O::AtomicFence { .. } => {
                 self.flush();
                 self.emit(Op::AtomicFence, Args::NONE);
             }
-            O::MemoryAtomicNotify { memarg } => self.waiting(env, Op::AtomicNotify, &memarg, 2)?,
-            O::MemoryAtomicWait32 { memarg } => self.waiting(env, Op::AtomicWait32, &memarg, 3)?,
-            O::MemoryAtomicWait64 { memarg } => self.waiting(env, Op::AtomicWait64, &memarg, 3)?,
+            O::MemoryAtomicNotify { memarg } => {
+                self.waiting(env, [Op::AtomicNotify, Op::AtomicNotifyWide], &memarg, 2)?;
+            }
+            O::MemoryAtomicWait32 { memarg } => {
+                self.waiting(env, [Op::AtomicWait32, Op::AtomicWait32Wide], &memarg, 3)?;
+            }
+            O::MemoryAtomicWait64 { memarg } => {
+                self.waiting(env, [Op::AtomicWait64, Op::AtomicWait64Wide], &memarg, 3)?;
+            }
             _ => {
                 // The name of the operator is what its description begins with.
                 let text = format!("{operator:?}");

@@ -9,6 +9,7 @@ mod control;
 mod fuse;
 mod memory;
 mod values;
+mod vector;
 
 use super::dispatch::Slot;
 use super::encode::{Args, Encoder, Position};
@@ -17,7 +18,7 @@ use control::{Block, Kind, SiteRef};
 use fuse::{Fuse, Step};
 use updraft_jit::abi::frame::LINK_SLOTS;
 use updraft_jit::env::ModuleEnv;
-use values::{Entry, Pending, Src, Value};
+use values::{Entry, Pending, Src, Value, VectorResult};
 use wasmparser::{BinaryReader, FunctionBody, Operator, ValType};
 
 /// Why a function cannot be translated.
@@ -65,11 +66,13 @@ pub(crate) struct Translator {
     encoder: Encoder,
     stack: Vec<Entry>,
     blocks: Vec<Block>,
-    /// Types of parameters and locals.
+    /// Per slot of the parameters and locals: its type. Vectors have two.
     locals: Vec<Ty>,
-    /// Per local: how many operands stand for it.
+    /// Per parameter and local: its first slot. Empty without vectors: then it is its index.
+    local_slots: Vec<u16>,
+    /// Per slot: how many operands stand for it.
     uses: Vec<u32>,
-    /// Per local: whether it may be something other than zero at a place outside of loops.
+    /// Per slot: whether it may be something other than zero at a place outside of loops.
     assigned: Vec<bool>,
     /// The instruction that waits for its taker.
     pending: Option<Pending>,
@@ -99,17 +102,19 @@ pub(crate) struct Translator {
     sites: Vec<SiteRef>,
     /// The addition that was emitted last, if its result went to the slot that it came from.
     last_step: Option<Step>,
+    /// Where the vector goes that was made last.
+    last_vector: Option<VectorResult>,
     /// Where the number of slots of the frame is to be filled in: 16 bits each.
     frame_fields: Vec<Position>,
 }
 
-fn ty(ty: ValType, offset: u32) -> Result<Ty, TranslateError> {
+fn ty(ty: ValType) -> Ty {
     match ty {
-        ValType::I32 => Ok(Ty::I32),
-        ValType::I64 | ValType::Ref(_) => Ok(Ty::I64),
-        ValType::F32 => Ok(Ty::F32),
-        ValType::F64 => Ok(Ty::F64),
-        ValType::V128 => Err(TranslateError::Unsupported { what: "v128 values".into(), offset }),
+        ValType::I32 => Ty::I32,
+        ValType::I64 | ValType::Ref(_) => Ty::I64,
+        ValType::F32 => Ty::F32,
+        ValType::F64 => Ty::F64,
+        ValType::V128 => Ty::V128,
     }
 }
 
@@ -150,11 +155,13 @@ impl Translator {
         self.stack.clear();
         self.blocks.clear();
         self.locals.clear();
+        self.local_slots.clear();
         self.uses.clear();
         self.sites.clear();
         self.frame_fields.clear();
         self.pending = None;
         self.last_step = None;
+        self.last_vector = None;
         self.mirrors = [None; Class::COUNT];
         (self.clean, self.max_height, self.count, self.loops) = (0, 0, 0, 0);
         (self.looped, self.open_loops) = (0, 0);
@@ -164,24 +171,33 @@ impl Translator {
 
         let func_type = env.function_type(func);
         for param in func_type.params() {
-            self.locals.push(ty(*param, self.offset)?);
+            self.add_locals(ty(*param), 1);
         }
-        for result in func_type.results() {
-            ty(*result, self.offset)?;
-        }
+        let params = self.locals.len();
         let mut reader = body.get_locals_reader()?;
         for _ in 0..reader.get_count() {
-            let offset = reader.original_position() as u32;
             let (count, local) = reader.read()?;
-            let local = ty(local, offset)?;
-            self.locals.resize(self.locals.len() + count as usize, local);
+            self.add_locals(ty(local), count as usize);
         }
         self.uses.resize(self.locals.len(), 0);
         self.assigned.clear();
-        self.assigned.resize(func_type.params().len(), true);
+        self.assigned.resize(params, true);
         self.assigned.resize(self.locals.len(), false);
         self.base = self.locals.len() + LINK_SLOTS as usize;
         Ok(())
+    }
+
+    fn add_locals(&mut self, ty: Ty, count: usize) {
+        let first = self.locals.len();
+        let width = if ty == Ty::V128 { 2 } else { 1 };
+        if ty == Ty::V128 && self.local_slots.is_empty() {
+            self.local_slots.extend((0..first).map(|slot| slot as u16));
+        }
+        if ty == Ty::V128 || !self.local_slots.is_empty() {
+            // Slots beyond 16 bits are refused before they are used.
+            self.local_slots.extend((0..count).map(|i| (first + i * width) as u16));
+        }
+        self.locals.resize(first + count * width, ty);
     }
 
     fn link(&self) -> Slot {
@@ -206,6 +222,8 @@ impl Translator {
             Plain::AtomicStore(width, memarg) => self.atomic_store(env, width, memarg)?,
             Plain::AtomicRmw(op, width, memarg) => self.atomic_rmw(env, op, width, memarg)?,
             Plain::AtomicCmpxchg(width, memarg) => self.atomic_cmpxchg(env, width, memarg)?,
+            Plain::Vector(kind, ty, op, lane) => self.vector(kind, ty, op, lane),
+            Plain::VectorAccess(op, memarg, lane) => self.vector_access(env, op, memarg, lane)?,
             Plain::Other => return self.other(env, operator),
         }
         Ok(())
@@ -232,19 +250,19 @@ impl Translator {
             O::RefIsNull => self.unary(Unary::I64Eqz),
             O::Drop => self.drop_value(),
             O::Select | O::TypedSelect { .. } => self.select(),
-            O::Block { blockty } => self.block(env, *blockty)?,
-            O::Loop { blockty } => self.loop_(env, *blockty)?,
-            O::If { blockty } => self.if_(env, *blockty)?,
-            O::Else => self.else_(env)?,
-            O::End => self.end(env)?,
+            O::Block { blockty } => self.block(env, *blockty),
+            O::Loop { blockty } => self.loop_(env, *blockty),
+            O::If { blockty } => self.if_(env, *blockty),
+            O::Else => self.else_(env),
+            O::End => self.end(env),
             O::Br { relative_depth } => self.br(env, *relative_depth),
             O::BrIf { relative_depth } => self.br_if(env, *relative_depth),
             O::BrTable { targets } => self.br_table(env, targets)?,
             O::Return => self.return_(env),
             O::Unreachable => self.unreachable(),
-            O::Call { function_index } => self.call(env, *function_index)?,
+            O::Call { function_index } => self.call(env, *function_index),
             O::CallIndirect { type_index, table_index } => {
-                self.call_indirect(env, *type_index, *table_index)?;
+                self.call_indirect(env, *type_index, *table_index);
             }
             O::ReturnCall { function_index } => self.return_call(env, *function_index),
             O::ReturnCallIndirect { type_index, table_index } => {
@@ -322,6 +340,9 @@ impl Translator {
     fn select(&mut self) {
         let condition = self.pop_index();
         let ty = self.stack.last().expect("validated").ty;
+        if ty == Ty::V128 {
+            return self.select_vector(condition);
+        }
         let b = self.pop_slot();
         let a = self.pop_slot();
         let op = isa::select(ty.class(), condition.form()).expect("both forms exist");
@@ -349,8 +370,8 @@ impl Translator {
             }
             Operator::Block { .. } | Operator::If { .. } => self.skipping = Some(depth + 1),
             Operator::TryTable { .. } => return self.unsupported("exceptions"),
-            Operator::Else if depth == 0 => self.else_(env)?,
-            Operator::End if depth == 0 => self.end(env)?,
+            Operator::Else if depth == 0 => self.else_(env),
+            Operator::End if depth == 0 => self.end(env),
             Operator::End => self.skipping = Some(depth - 1),
             _ => {}
         }

@@ -9,7 +9,7 @@
 use super::Translator;
 use super::fuse::Fuse;
 use crate::interp::dispatch::Slot;
-use crate::interp::encode::Args;
+use crate::interp::encode::{Args, Position};
 use crate::interp::isa::{self, Class, Form, Op, Ty};
 
 /// An operand on the stack.
@@ -55,7 +55,7 @@ impl Src {
             Src::Slot(slot) => args.slot(slot),
             Src::Acc => args,
             Src::Imm(value) => match ty {
-                Ty::I32 | Ty::I64 | Ty::F32 => args.u32(value as u32),
+                Ty::I32 | Ty::I64 | Ty::F32 | Ty::V128 => args.u32(value as u32),
                 Ty::F64 => args.u64(value),
             },
         }
@@ -65,6 +65,17 @@ impl Src {
 /// Whether an instruction can hold a constant: 64-bit integers are there as 32 bits, sign-extended.
 pub(super) fn fits(ty: Ty, value: u64) -> bool {
     ty != Ty::I64 || i64::from(value as i32) as u64 == value
+}
+
+/// Where an instruction puts a vector, as long as nothing follows it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct VectorResult {
+    /// The operand that names the slot.
+    pub(super) field: Position,
+    /// Where the next instruction begins.
+    pub(super) end: Position,
+    /// The slot.
+    pub(super) slot: Slot,
 }
 
 /// Whether the accumulator is zero.
@@ -126,7 +137,7 @@ impl Translator {
     }
 
     /// A slot was written, the accumulators were not.
-    fn written(&mut self, slot: Slot) {
+    pub(super) fn written(&mut self, slot: Slot) {
         for mirror in &mut self.mirrors {
             if *mirror == Some(slot) {
                 *mirror = None;
@@ -313,27 +324,53 @@ impl Translator {
         }
     }
 
-    fn settle_entry(&mut self, index: usize) {
+    pub(super) fn settle_entry(&mut self, index: usize) {
         let place = self.slot(index);
         let entry = self.stack[index];
         match entry.value {
             Value::Place | Value::Pending => return,
             Value::Local(local) => {
                 self.uses[usize::from(local.0)] -= 1;
-                self.move_slot(entry.ty, local, place);
+                let next = Slot(local.0 + 1);
+                if let Some(Entry { ty: Ty::V128, value }) = self.stack.get_mut(index + 1)
+                    && entry.ty == Ty::V128
+                    && *value == Value::Local(next)
+                {
+                    // Both halves of a vector.
+                    *value = Value::Place;
+                    self.uses[usize::from(next.0)] -= 1;
+                    self.move_vector(local, place);
+                } else {
+                    self.move_slot(entry.ty, local, place);
+                }
             }
             Value::Const(value) => self.move_constant(value, place),
         }
         self.stack[index].value = Value::Place;
     }
 
+    /// The first slot of a local.
+    fn local(&self, local: u32) -> Slot {
+        match self.local_slots.get(local as usize) {
+            Some(slot) => Slot(*slot),
+            None => Slot(local as u16),
+        }
+    }
+
     pub(super) fn local_get(&mut self, local: u32) {
-        let ty = self.locals[local as usize];
-        self.push(ty, Value::Local(Slot(local as u16)));
+        let slot = self.local(local);
+        let ty = self.locals[usize::from(slot.0)];
+        self.push(ty, Value::Local(slot));
+        if ty == Ty::V128 {
+            self.push(ty, Value::Local(Slot(slot.0 + 1)));
+        }
     }
 
     pub(super) fn local_set(&mut self, local: u32) {
-        let to = Slot(local as u16);
+        let to = self.local(local);
+        if self.locals[usize::from(to.0)] == Ty::V128 {
+            return self.set_vector(to);
+        }
         if self.pending.is_some() && !self.top_is_pending() {
             self.flush();
         }
@@ -360,7 +397,7 @@ impl Translator {
     }
 
     /// Operands that stand for a local that is about to be written get its value now.
-    fn preserve(&mut self, local: Slot) {
+    pub(super) fn preserve(&mut self, local: Slot) {
         if self.uses[usize::from(local.0)] == 0 {
             return;
         }
@@ -377,6 +414,8 @@ impl Translator {
         if self.top_is_pending() {
             self.emit_to_acc();
         }
-        self.pop();
+        if self.pop().ty == Ty::V128 {
+            self.pop();
+        }
     }
 }

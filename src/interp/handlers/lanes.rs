@@ -1,0 +1,603 @@
+//! The operators on vectors, as the specification defines them (WebAssembly 2.0, section 4.3, and the relaxed SIMD proposal).
+//!
+//! A vector is a `u128`, its lanes from the low bits up. An operator is implemented for the types of lanes that it has; the
+//! table in `isa` names the pairs. Where all lanes are treated alike, a closure on lanes says how.
+
+use super::{Binary, Unary, Value};
+use updraft_jit::abi::TrapCode;
+
+/// Types whose every bit pattern is a value.
+///
+/// # Safety
+/// They are plain numbers, without padding.
+pub(crate) unsafe trait Plain: Copy {}
+
+/// The type of a lane, and of the scalars that go in and come out.
+pub(crate) trait Lane: Plain {
+    /// The scalar.
+    type Scalar: Value;
+    /// Lanes of this size that are all ones or all zeros.
+    type Mask: Plain;
+    /// From the low bits.
+    fn from_scalar(value: Self::Scalar) -> Self;
+    /// Extends the lane.
+    fn to_scalar(self) -> Self::Scalar;
+    /// All ones, or all zeros.
+    fn mask(yes: bool) -> Self::Mask;
+}
+
+macro_rules! lane {
+    ($($lane:ty => $via:ty => $scalar:ty, $mask:ty;)*) => {$(
+        // SAFETY: a number.
+        unsafe impl Plain for $lane {}
+        impl Lane for $lane {
+            type Scalar = $scalar;
+            type Mask = $mask;
+            #[inline(always)]
+            fn from_scalar(value: $scalar) -> $lane {
+                value as $lane
+            }
+            #[inline(always)]
+            fn to_scalar(self) -> $scalar {
+                self as $via as $scalar
+            }
+            #[inline(always)]
+            fn mask(yes: bool) -> $mask {
+                -<$mask>::from(yes)
+            }
+        }
+    )*};
+}
+
+lane! {
+    i8 => i32 => u32, i8;
+    u8 => u32 => u32, i8;
+    i16 => i32 => u32, i16;
+    u16 => u32 => u32, i16;
+    i32 => i32 => u32, i32;
+    u32 => u32 => u32, i32;
+    i64 => i64 => u64, i64;
+    u64 => u64 => u64, i64;
+    f32 => f32 => f32, i32;
+    f64 => f64 => f64, i64;
+}
+// SAFETY: a number.
+unsafe impl Plain for u128 {}
+
+/// The lanes of a vector.
+#[inline(always)]
+pub(crate) fn split<T: Plain, const N: usize>(vector: u128) -> [T; N] {
+    const { assert!(size_of::<[T; N]>() == size_of::<u128>()) };
+    // SAFETY: of the same size, and any bits are values.
+    unsafe { std::mem::transmute_copy(&vector.to_le()) }
+}
+
+/// The vector of these lanes.
+#[inline(always)]
+pub(crate) fn join<T: Plain, const N: usize>(lanes: [T; N]) -> u128 {
+    const { assert!(size_of::<[T; N]>() == size_of::<u128>()) };
+    // SAFETY: of the same size, without padding.
+    u128::from_le(unsafe { std::mem::transmute_copy(&lanes) })
+}
+
+/// Lane number `lane` of a vector of `T`s.
+#[inline(always)]
+pub(crate) fn extract<T: Plain>(vector: u128, lane: u16) -> T {
+    let at = usize::from(lane) * size_of::<T>();
+    assert!(at + size_of::<T>() <= size_of::<u128>());
+    // SAFETY: within the vector; any bits are a value.
+    unsafe { (&raw const vector).byte_add(at).cast::<T>().read_unaligned() }
+}
+
+/// The vector with another value for one of its lanes.
+#[inline(always)]
+pub(crate) fn replace<T: Plain>(mut vector: u128, lane: u16, value: T) -> u128 {
+    let at = usize::from(lane) * size_of::<T>();
+    assert!(at + size_of::<T>() <= size_of::<u128>());
+    // SAFETY: within the vector, and without padding.
+    unsafe { (&raw mut vector).byte_add(at).cast::<T>().write_unaligned(value) };
+    vector
+}
+
+/// The bytes of two vectors that the low five bits of these bytes name.
+#[inline(always)]
+pub(crate) fn shuffle(a: u128, b: u128, numbers: u128) -> u128 {
+    let mut both = [0; 32];
+    both[..16].copy_from_slice(&a.to_le_bytes());
+    both[16..].copy_from_slice(&b.to_le_bytes());
+    u128::from_le_bytes(numbers.to_le_bytes().map(|number| both[usize::from(number % 32)]))
+}
+
+#[inline(always)]
+fn map<T: Plain, R: Plain, const N: usize>(a: u128, f: impl Fn(T) -> R) -> u128 {
+    join::<R, N>(split::<T, N>(a).map(f))
+}
+
+#[inline(always)]
+fn zip<T: Plain, R: Plain, const N: usize>(a: u128, b: u128, f: impl Fn(T, T) -> R) -> u128 {
+    let (a, b) = (split::<T, N>(a), split::<T, N>(b));
+    join::<R, N>(std::array::from_fn(|i| f(a[i], b[i])))
+}
+
+/// One vector to a vector, with lanes of `T`.
+pub(crate) trait VectorUnary<T> {
+    /// The result.
+    fn apply(a: u128) -> u128;
+}
+
+/// Two vectors to one.
+pub(crate) trait VectorBinary<T> {
+    /// The result.
+    fn apply(a: u128, b: u128) -> u128;
+}
+
+/// Three vectors to one.
+pub(crate) trait VectorTernary<T> {
+    /// The result.
+    fn apply(a: u128, b: u128, c: u128) -> u128;
+}
+
+/// A vector and a number of bits.
+pub(crate) trait VectorShift<T> {
+    /// The result.
+    fn apply(a: u128, by: u32) -> u128;
+}
+
+/// A scalar to a vector.
+pub(crate) trait VectorSplat<T> {
+    /// The result.
+    fn apply(value: T) -> u128;
+}
+
+/// What a vector is like.
+pub(crate) trait VectorTest<T> {
+    /// The answer.
+    fn apply(a: u128) -> u32;
+}
+
+/// A lane of a vector.
+pub(crate) trait VectorExtract<T> {
+    /// The lane.
+    fn apply(a: u128, lane: u16) -> T;
+}
+
+/// Another value for a lane.
+pub(crate) trait VectorReplace<T> {
+    /// The vector.
+    fn apply(a: u128, value: T, lane: u16) -> u128;
+}
+
+/// Bytes in memory to a vector.
+pub(crate) trait VectorLoad {
+    /// Bytes read.
+    const SIZE: usize;
+    /// Reads.
+    unsafe fn load(from: *const u8) -> u128;
+}
+
+macro_rules! operators {
+    ($($name:ident)*) => {$(pub(crate) struct $name;)*};
+}
+
+operators! {
+    Abs Neg Popcnt Sqrt Ceil Floor Trunc Nearest Not
+    ExtAddPairwise ExtendLow ExtendHigh TruncSat TruncSatF64x2 Convert ConvertLow Demote PromoteLow
+    And AndNot Or Xor Eq Ne Lt Gt Le Ge Add Sub Mul Div Min Max PMin PMax AddSat SubSat Avgr Q15MulrSat
+    Narrow ExtMulLow ExtMulHigh Swizzle Dot RelaxedDot Bitselect RelaxedMadd RelaxedNmadd
+    Shl Shr Splat AnyTrue AllTrue Bitmask ExtractLane ReplaceLane
+    Whole Load8x8S Load8x8U Load16x4S Load16x4U Load32x2S Load32x2U
+    Load8Splat Load16Splat Load32Splat Load64Splat Load32Zero Load64Zero
+}
+
+/// Operators on single lanes.
+macro_rules! lanewise {
+    (unary $($name:ident: $($lane:ident)* => |$a:ident| $body:expr;)*) => {$($(
+        impl VectorUnary<$lane> for $name {
+            #[inline(always)]
+            fn apply(a: u128) -> u128 {
+                map::<$lane, $lane, { 16 / size_of::<$lane>() }>(a, |$a| $body)
+            }
+        }
+    )*)*};
+    (binary $($name:ident: $($lane:ident)* => |$a:ident, $b:ident| $body:expr;)*) => {$($(
+        impl VectorBinary<$lane> for $name {
+            #[inline(always)]
+            fn apply(a: u128, b: u128) -> u128 {
+                zip::<$lane, $lane, { 16 / size_of::<$lane>() }>(a, b, |$a, $b| $body)
+            }
+        }
+    )*)*};
+    (compare $($name:ident: $($lane:ident)* => |$a:ident, $b:ident| $body:expr;)*) => {$($(
+        impl VectorBinary<$lane> for $name {
+            #[inline(always)]
+            fn apply(a: u128, b: u128) -> u128 {
+                zip::<$lane, _, { 16 / size_of::<$lane>() }>(a, b, |$a, $b| $lane::mask($body))
+            }
+        }
+    )*)*};
+}
+
+/// The result of an operator that never traps.
+#[inline(always)]
+fn total<T>(result: Result<T, TrapCode>) -> T {
+    result.unwrap_or_else(|_| unreachable!("operators on floats have results"))
+}
+
+lanewise! { unary
+    Abs: i8 i16 i32 i64 => |a| a.wrapping_abs();
+    Neg: i8 i16 i32 i64 => |a| a.wrapping_neg();
+    Popcnt: i8 => |a| a.count_ones() as i8;
+    Abs: f32 f64 => |a| a.abs();
+    Neg: f32 f64 => |a| -a;
+    Sqrt: f32 f64 => |a| a.sqrt();
+    Ceil: f32 => |a| total(super::F32Ceil::apply(a));
+    Ceil: f64 => |a| total(super::F64Ceil::apply(a));
+    Floor: f32 => |a| total(super::F32Floor::apply(a));
+    Floor: f64 => |a| total(super::F64Floor::apply(a));
+    Trunc: f32 => |a| total(super::F32Trunc::apply(a));
+    Trunc: f64 => |a| total(super::F64Trunc::apply(a));
+    Nearest: f32 => |a| total(super::F32Nearest::apply(a));
+    Nearest: f64 => |a| total(super::F64Nearest::apply(a));
+    Not: u128 => |a| !a;
+}
+
+lanewise! { compare
+    Eq: i8 i16 i32 i64 f32 f64 => |a, b| a == b;
+    Ne: i8 i16 i32 i64 f32 f64 => |a, b| a != b;
+    Lt: i8 u8 i16 u16 i32 u32 i64 f32 f64 => |a, b| a < b;
+    Gt: i8 u8 i16 u16 i32 u32 i64 f32 f64 => |a, b| a > b;
+    Le: i8 u8 i16 u16 i32 u32 i64 f32 f64 => |a, b| a <= b;
+    Ge: i8 u8 i16 u16 i32 u32 i64 f32 f64 => |a, b| a >= b;
+}
+
+lanewise! { binary
+    And: u128 => |a, b| a & b;
+    AndNot: u128 => |a, b| a & !b;
+    Or: u128 => |a, b| a | b;
+    Xor: u128 => |a, b| a ^ b;
+    Add: i8 i16 i32 i64 => |a, b| a.wrapping_add(b);
+    Sub: i8 i16 i32 i64 => |a, b| a.wrapping_sub(b);
+    Mul: i16 i32 i64 => |a, b| a.wrapping_mul(b);
+    AddSat: i8 u8 i16 u16 => |a, b| a.saturating_add(b);
+    SubSat: i8 u8 i16 u16 => |a, b| a.saturating_sub(b);
+    Min: i8 u8 i16 u16 i32 u32 => |a, b| a.min(b);
+    Max: i8 u8 i16 u16 i32 u32 => |a, b| a.max(b);
+    Avgr: u8 u16 => |a, b| (u32::from(a) + u32::from(b)).div_ceil(2) as _;
+    Q15MulrSat: i16 => |a, b| {
+        let product = (i32::from(a) * i32::from(b) + 0x4000) >> 15;
+        product.min(i32::from(i16::MAX)) as i16
+    };
+    Add: f32 f64 => |a, b| a + b;
+    Sub: f32 f64 => |a, b| a - b;
+    Mul: f32 f64 => |a, b| a * b;
+    Div: f32 f64 => |a, b| a / b;
+    Min: f32 => |a, b| total(super::F32Min::apply(a, b));
+    Min: f64 => |a, b| total(super::F64Min::apply(a, b));
+    Max: f32 => |a, b| total(super::F32Max::apply(a, b));
+    Max: f64 => |a, b| total(super::F64Max::apply(a, b));
+    PMin: f32 f64 => |a, b| if b < a { b } else { a };
+    PMax: f32 f64 => |a, b| if a < b { b } else { a };
+}
+
+impl VectorBinary<u8> for Swizzle {
+    #[inline(always)]
+    fn apply(a: u128, b: u128) -> u128 {
+        let bytes = a.to_le_bytes();
+        let pick = |number: u8| bytes.get(usize::from(number)).copied().unwrap_or(0);
+        u128::from_le_bytes(b.to_le_bytes().map(pick))
+    }
+}
+
+/// Operators from lanes to wider ones: lane, the same and twice as many as the wider one has, wider lane, their number.
+macro_rules! widening {
+    ($($lane:ident $many:literal => $wide:ident $few:literal;)*) => {$(
+        widening!(@both ExtendLow ExtMulLow 0, $lane $many => $wide $few);
+        widening!(@both ExtendHigh ExtMulHigh $few, $lane $many => $wide $few);
+        impl VectorUnary<$lane> for ExtAddPairwise {
+            #[inline(always)]
+            fn apply(a: u128) -> u128 {
+                let a = split::<$lane, $many>(a).map($wide::from);
+                join::<$wide, $few>(std::array::from_fn(|i| a[2 * i].wrapping_add(a[2 * i + 1])))
+            }
+        }
+    )*};
+    (@both $extend:ident $multiply:ident $from:literal, $lane:ident $many:literal => $wide:ident $few:literal) => {
+        impl VectorUnary<$lane> for $extend {
+            #[inline(always)]
+            fn apply(a: u128) -> u128 {
+                let a = split::<$lane, $many>(a);
+                join::<$wide, $few>(std::array::from_fn(|i| $wide::from(a[$from + i])))
+            }
+        }
+        impl VectorBinary<$lane> for $multiply {
+            #[inline(always)]
+            fn apply(a: u128, b: u128) -> u128 {
+                let (a, b) = (split::<$lane, $many>(a), split::<$lane, $many>(b));
+                join::<$wide, $few>(std::array::from_fn(|i| {
+                    $wide::from(a[$from + i]).wrapping_mul($wide::from(b[$from + i]))
+                }))
+            }
+        }
+    };
+}
+
+widening! {
+    i8 16 => i16 8;
+    u8 16 => u16 8;
+    i16 8 => i32 4;
+    u16 8 => u32 4;
+    i32 4 => i64 2;
+    u32 4 => u64 2;
+}
+
+/// From signed lanes to lanes of half the width; the lane of the implementation has the sign of the result.
+macro_rules! narrowing {
+    ($($lane:ident $from:ident $few:literal => $to:ident $many:literal;)*) => {$(
+        impl VectorBinary<$lane> for Narrow {
+            #[inline(always)]
+            fn apply(a: u128, b: u128) -> u128 {
+                let (a, b) = (split::<$from, $few>(a), split::<$from, $few>(b));
+                join::<$to, $many>(std::array::from_fn(|i| {
+                    let value = if i < $few { a[i] } else { b[i - $few] };
+                    value.clamp($from::from($to::MIN), $from::from($to::MAX)) as $to
+                }))
+            }
+        }
+    )*};
+}
+
+narrowing! {
+    i16 i16 8 => i8 16;
+    u16 i16 8 => u8 16;
+    i32 i32 4 => i16 8;
+    u32 i32 4 => u16 8;
+}
+
+/// Between integers and floats. Rust's casts saturate and make zero of NaN, as the specification's do.
+macro_rules! conversions {
+    ($($lane:ident)*) => {$(
+        impl VectorUnary<$lane> for TruncSat {
+            #[inline(always)]
+            fn apply(a: u128) -> u128 {
+                map::<f32, $lane, 4>(a, |a| a as $lane)
+            }
+        }
+        impl VectorUnary<$lane> for TruncSatF64x2 {
+            #[inline(always)]
+            fn apply(a: u128) -> u128 {
+                let [low, high] = split::<f64, 2>(a);
+                join([low as $lane, high as $lane, 0, 0])
+            }
+        }
+        impl VectorUnary<$lane> for Convert {
+            #[inline(always)]
+            fn apply(a: u128) -> u128 {
+                map::<$lane, f32, 4>(a, |a| a as f32)
+            }
+        }
+        impl VectorUnary<$lane> for ConvertLow {
+            #[inline(always)]
+            fn apply(a: u128) -> u128 {
+                let [a, b, _, _] = split::<$lane, 4>(a);
+                join([f64::from(a), f64::from(b)])
+            }
+        }
+    )*};
+}
+
+conversions! { i32 u32 }
+
+impl VectorUnary<f64> for Demote {
+    #[inline(always)]
+    fn apply(a: u128) -> u128 {
+        let [low, high] = split::<f64, 2>(a);
+        join([low as f32, high as f32, 0.0, 0.0])
+    }
+}
+
+impl VectorUnary<f32> for PromoteLow {
+    #[inline(always)]
+    fn apply(a: u128) -> u128 {
+        let [a, b, _, _] = split::<f32, 4>(a);
+        join([f64::from(a), f64::from(b)])
+    }
+}
+
+impl VectorBinary<i16> for Dot {
+    #[inline(always)]
+    fn apply(a: u128, b: u128) -> u128 {
+        let (a, b) = (split::<i16, 8>(a), split::<i16, 8>(b));
+        let product = |i: usize| i32::from(a[i]) * i32::from(b[i]);
+        join::<i32, 4>(std::array::from_fn(|i| product(2 * i).wrapping_add(product(2 * i + 1))))
+    }
+}
+
+/// Sums of two products of signed bytes each, exact.
+#[inline(always)]
+fn pairs(a: u128, b: u128) -> [i32; 8] {
+    let (a, b) = (split::<i8, 16>(a), split::<i8, 16>(b));
+    let product = |i: usize| i32::from(a[i]) * i32::from(b[i]);
+    std::array::from_fn(|i| product(2 * i) + product(2 * i + 1))
+}
+
+impl VectorBinary<i8> for RelaxedDot {
+    #[inline(always)]
+    fn apply(a: u128, b: u128) -> u128 {
+        join(pairs(a, b).map(|sum| sum as i16))
+    }
+}
+
+impl VectorTernary<i8> for RelaxedDot {
+    #[inline(always)]
+    fn apply(a: u128, b: u128, c: u128) -> u128 {
+        let (sums, c) = (pairs(a, b), split::<i32, 4>(c));
+        join::<i32, 4>(std::array::from_fn(|i| (sums[2 * i] + sums[2 * i + 1]).wrapping_add(c[i])))
+    }
+}
+
+impl VectorTernary<u128> for Bitselect {
+    #[inline(always)]
+    fn apply(a: u128, b: u128, c: u128) -> u128 {
+        a & c | b & !c
+    }
+}
+
+macro_rules! floats {
+    ($($lane:ident $count:literal)*) => {$(
+        impl VectorTernary<$lane> for RelaxedMadd {
+            #[inline(always)]
+            fn apply(a: u128, b: u128, c: u128) -> u128 {
+                let (a, b) = (split::<$lane, $count>(a), split::<$lane, $count>(b));
+                let c = split::<$lane, $count>(c);
+                join::<$lane, $count>(std::array::from_fn(|i| a[i].mul_add(b[i], c[i])))
+            }
+        }
+        impl VectorTernary<$lane> for RelaxedNmadd {
+            #[inline(always)]
+            fn apply(a: u128, b: u128, c: u128) -> u128 {
+                let negated = map::<$lane, $lane, $count>(a, |a| -a);
+                <RelaxedMadd as VectorTernary<$lane>>::apply(negated, b, c)
+            }
+        }
+    )*};
+}
+
+floats! { f32 4 f64 2 }
+
+macro_rules! shifts {
+    ($($lane:ident)*: $name:ident $method:ident) => {$(
+        impl VectorShift<$lane> for $name {
+            #[inline(always)]
+            fn apply(a: u128, by: u32) -> u128 {
+                map::<$lane, $lane, { 16 / size_of::<$lane>() }>(a, |a| a.$method(by))
+            }
+        }
+    )*};
+}
+
+shifts! { i8 i16 i32 i64: Shl wrapping_shl }
+shifts! { i8 u8 i16 u16 i32 u32 i64 u64: Shr wrapping_shr }
+
+impl VectorTest<u128> for AnyTrue {
+    #[inline(always)]
+    fn apply(a: u128) -> u32 {
+        u32::from(a != 0)
+    }
+}
+
+macro_rules! each {
+    ($($lane:ident)*) => {$(
+        impl VectorSplat<$lane> for Splat {
+            #[inline(always)]
+            fn apply(value: $lane) -> u128 {
+                join([value; 16 / size_of::<$lane>()])
+            }
+        }
+        impl VectorReplace<$lane> for ReplaceLane {
+            #[inline(always)]
+            fn apply(a: u128, value: $lane, lane: u16) -> u128 {
+                replace(a, lane, value)
+            }
+        }
+    )*};
+}
+
+each! { i8 i16 i32 i64 f32 f64 }
+
+macro_rules! tests {
+    ($($lane:ident)*) => {$(
+        impl VectorTest<$lane> for AllTrue {
+            #[inline(always)]
+            fn apply(a: u128) -> u32 {
+                u32::from(split::<$lane, { 16 / size_of::<$lane>() }>(a).iter().all(|a| *a != 0))
+            }
+        }
+        impl VectorTest<$lane> for Bitmask {
+            #[inline(always)]
+            fn apply(a: u128) -> u32 {
+                let lanes = split::<$lane, { 16 / size_of::<$lane>() }>(a);
+                lanes.iter().zip(0..).fold(0, |mask, (a, i)| mask | u32::from(*a < 0) << i)
+            }
+        }
+    )*};
+}
+
+tests! { i8 i16 i32 i64 }
+
+macro_rules! extracts {
+    ($($lane:ident)*) => {$(
+        impl VectorExtract<$lane> for ExtractLane {
+            #[inline(always)]
+            fn apply(a: u128, lane: u16) -> $lane {
+                extract(a, lane)
+            }
+        }
+    )*};
+}
+
+extracts! { i8 u8 i16 u16 i32 i64 f32 f64 }
+
+macro_rules! loads {
+    ($($name:ident: $raw:ty, |$value:ident| $body:expr;)*) => {$(
+        impl VectorLoad for $name {
+            const SIZE: usize = size_of::<$raw>();
+            #[inline(always)]
+            unsafe fn load(from: *const u8) -> u128 {
+                // SAFETY: the bytes are in bounds.
+                let $value = unsafe { from.cast::<$raw>().read_unaligned() };
+                $body
+            }
+        }
+    )*};
+}
+
+loads! {
+    Whole: u128, |value| value;
+    Load8x8S: u64, |value| <ExtendLow as VectorUnary<i8>>::apply(value.into());
+    Load8x8U: u64, |value| <ExtendLow as VectorUnary<u8>>::apply(value.into());
+    Load16x4S: u64, |value| <ExtendLow as VectorUnary<i16>>::apply(value.into());
+    Load16x4U: u64, |value| <ExtendLow as VectorUnary<u16>>::apply(value.into());
+    Load32x2S: u64, |value| <ExtendLow as VectorUnary<i32>>::apply(value.into());
+    Load32x2U: u64, |value| <ExtendLow as VectorUnary<u32>>::apply(value.into());
+    Load8Splat: u8, |value| join([value; 16]);
+    Load16Splat: u16, |value| join([value; 8]);
+    Load32Splat: u32, |value| join([value; 4]);
+    Load64Splat: u64, |value| join([value; 2]);
+    Load32Zero: u32, |value| value.into();
+    Load64Zero: u64, |value| value.into();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The lanes from the low bits up.
+    #[test]
+    fn lanes_are_counted_from_the_low_bits() {
+        let vector = 0x0f0e_0d0c_0b0a_0908_0706_0504_0302_0100;
+        assert_eq!(extract::<u8>(vector, 15), 0x0f);
+        assert_eq!(extract::<u32>(vector, 1), 0x0706_0504);
+        assert_eq!(replace(vector, 0, 0xffffu16), vector | 0xffff);
+        let reversed = shuffle(vector, 0, 0x0001_0203_0405_0607_0809_0a0b_0c0d_0e0f);
+        assert_eq!(reversed, vector.swap_bytes());
+    }
+
+    /// The choices among what the proposal allows: products with a "7-bit" operand that has its eighth bit set are signed.
+    #[test]
+    fn relaxed_products_are_exact_and_their_sums_wrap() {
+        let low = u128::from(u16::from_le_bytes([0x80, 0x80]));
+        let dot = <RelaxedDot as VectorBinary<i8>>::apply(low, low);
+        assert_eq!(extract::<i16>(dot, 0), i16::MIN);
+        let sum = <RelaxedDot as VectorTernary<i8>>::apply(low, low, 1);
+        assert_eq!(extract::<i32>(sum, 0), 32_769);
+    }
+
+    #[test]
+    fn relaxed_multiplication_and_addition_round_once() {
+        let (a, b) = (join([1.0 + f32::EPSILON; 4]), join([1.0 - f32::EPSILON; 4]));
+        let sum = <RelaxedMadd as VectorTernary<f32>>::apply(a, b, join([-1.0f32; 4]));
+        assert_eq!(split::<f32, 4>(sum), [-f32::EPSILON * f32::EPSILON; 4]);
+        let sum = <RelaxedNmadd as VectorTernary<f32>>::apply(a, b, join([1.0f32; 4]));
+        assert_eq!(split::<f32, 4>(sum), [f32::EPSILON * f32::EPSILON; 4]);
+    }
+}
