@@ -124,7 +124,6 @@ fn unsupported_proposals() {
         ("(memory i64 1)", "memory64"),
         ("(table i64 1 funcref)", "memory64"),
         ("(memory 1) (memory 1)", "multi-memory"),
-        ("(func (param (ref func)))", "function references"),
         ("(memory 1 (pagesize 1))", "custom page sizes"),
         ("(type (cont 0))", "stack switching"),
         ("(type (shared (func)))", "shared-everything-threads"),

@@ -366,6 +366,9 @@ pub const SINGLE: &[(&str, &str, &[Operand])] = {
         ("Call", "call", &[U32, Slot]),
         ("CallIndirectS", "call_indirect::<S>", &[Slot, U32, U32, U32, Slot, U16]),
         ("CallIndirectA", "call_indirect::<A>", &[Acc, U32, U32, U32, Slot, U16]),
+        ("CallRef", "call_ref", &[Slot, Slot, U16]),
+        ("TailCallRef", "tail_call_ref", &[Slot, Slot, U16, Slot, U16]),
+        ("RefAsNonNull", "ref_as_non_null", &[Slot]),
         ("TailCall", "tail_call", &[U32, Slot, U16, Slot]),
         ("TailCallIndirect", "tail_call_indirect", &[Slot, U32, U32, U32, Slot, U16, Slot, U16]),
         // Globals that others may see.
