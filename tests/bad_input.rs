@@ -125,7 +125,7 @@ fn unsupported_proposals() {
         ("(table i64 1 funcref)", "memory64"),
         ("(memory 1) (memory 1)", "multi-memory"),
         ("(memory 1 (pagesize 1))", "custom page sizes"),
-        ("(type (cont 0))", "stack switching"),
+        ("(type (func)) (type (cont 0))", "stack switching"),
         ("(type (shared (func)))", "shared-everything-threads"),
         ("(func (result i64 i64) (i64.mul_wide_s (i64.const 1) (i64.const 1)))", "wide"),
     ] {
