@@ -83,7 +83,7 @@ pub const FEATURES: &[Feature] = &[
         name: "Tail calls",
         proposal: "tail-call",
         supported: true,
-        note: "functions that make them stay in the interpreter",
+        note: "",
         suites: &[suite("tail-call", &[])],
         flags: WasmFeatures::TAIL_CALL,
     },
@@ -122,7 +122,7 @@ pub const FEATURES: &[Feature] = &[
     Feature {
         name: "Typed function references",
         proposal: "function-references",
-        supported: false,
+        supported: true,
         note: "",
         suites: &[suite("function-references", &[])],
         flags: WasmFeatures::FUNCTION_REFERENCES,

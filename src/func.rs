@@ -35,7 +35,7 @@ impl HostFunc {
             let results = func(caller, &params)?;
             let types = signature.results();
             if results.len() != types.len()
-                || results.iter().zip(types).any(|(v, ty)| v.ty() != *ty)
+                || results.iter().zip(types).any(|(v, ty)| !v.fits(*ty, caller.store_inner()))
             {
                 return Err(Error::Call(format!(
                     "a host function of type {} returned other values: {results:?}",
@@ -249,7 +249,7 @@ impl Func {
         let FuncBox { ty, target, .. } = self.target(store);
         let (ty, target) = (ty.clone(), target.clone());
         if args.len() != ty.params().len()
-            || args.iter().zip(ty.params()).any(|(v, ty)| v.ty() != *ty)
+            || args.iter().zip(ty.params()).any(|(v, ty)| !v.fits(*ty, store))
         {
             return Err(Error::Call(format!(
                 "a function of type {} was called with {args:?}",

@@ -5,6 +5,7 @@ use crate::error::{Error, LinkError};
 use crate::func::{Caller, Func, HostFunc, no_export, type_text};
 use crate::instance::Instance;
 use crate::memory::{Global, Memory, Table};
+use crate::module::canonical;
 use crate::module::{ConstOp, Import, Item, Module, SegmentMode};
 use crate::store::{AsStore, Store, StoreInner, eval};
 use crate::val::{FuncType, Val, WasmTys};
@@ -240,7 +241,12 @@ impl Linker {
                     return Err(error);
                 }
                 let (wanted, found) = (env.globals[index as usize], global.target(store).ty);
-                if wanted != found {
+                let fits = if wanted.mutable {
+                    wanted == found
+                } else {
+                    !found.mutable && canonical::matches(found.content_type, wanted.content_type)
+                };
+                if !fits {
                     return Err(mismatch(format!("{wanted:?}"), format!("{found:?}")));
                 }
                 bound.globals.push(global.global);

@@ -123,13 +123,19 @@ impl Table {
     /// A table of this type.
     ///
     /// # Errors
-    /// If it is too large.
+    /// If it is too large, or the initial value is of another type.
     pub fn new(
         store: &mut impl AsStore,
         ty: crate::val::TableType,
         init: &Val,
     ) -> Result<Table, Error> {
         let store = store.store_inner();
+        if !init.fits(ty.element_type.into(), store) {
+            return Err(Error::Call(format!(
+                "a table of {} cannot hold {init:?}",
+                ty.element_type
+            )));
+        }
         let init = Ref(init.to_slots(store)[0]);
         let table = VmTable::new(ty, init)
             .map_err(|cause| crate::LinkError::Table { elements: ty.initial, cause })?;
@@ -156,9 +162,12 @@ impl Table {
         Some(unsafe { Val::from_slots(table.element_type().into(), [value.0, 0], store) })
     }
 
-    /// Sets an element; `None` past the end.
+    /// Sets an element; `None` past the end, and for a value of another type.
     pub fn set(&self, store: &mut impl AsStore, index: u64, value: &Val) -> Option<()> {
         let store = store.store_inner();
+        if !value.fits(self.target(store).element_type().into(), store) {
+            return None;
+        }
         let value = Ref(value.to_slots(store)[0]);
         self.target(store).set(index, value)
     }
@@ -192,13 +201,13 @@ impl Global {
         ty: crate::val::GlobalType,
         value: &Val,
     ) -> Result<Global, Error> {
-        if value.ty() != ty.content_type {
+        let store = store.store_inner();
+        if !value.fits(ty.content_type, store) {
             return Err(Error::Call(format!(
                 "a global of type {} cannot hold {value:?}",
                 ty.content_type
             )));
         }
-        let store = store.store_inner();
         let global = store.own_global_cell(ty);
         let global = Global { store: store.id, global };
         let slots = value.to_slots(store);
@@ -227,7 +236,7 @@ impl Global {
         let store = store.store_inner();
         let slots = value.to_slots(store);
         let global = self.target(store);
-        if !global.ty.mutable || value.ty() != global.ty.content_type {
+        if !global.ty.mutable || !value.fits(global.ty.content_type, store) {
             return Err(Error::Call(format!(
                 "a global of type {:?} cannot be set to {value:?}",
                 global.ty

@@ -1,11 +1,13 @@
 //! Values as the host sees them.
 
 use crate::func::Func;
+use crate::module::canonical;
 use crate::store::StoreInner;
 use crate::vm::refs::ExternBox;
 use std::any::Any;
 use std::sync::Arc;
 use updraft_jit::abi::Ref;
+use wasmparser::HeapType;
 pub use wasmparser::{FuncType, GlobalType, MemoryType, RefType, TableType, ValType};
 
 /// A WebAssembly value. Floats are their bits, so that a NaN's payload survives.
@@ -59,6 +61,18 @@ impl Val {
         }
     }
 
+    /// Whether it may be where a value of this type is wanted.
+    pub(crate) fn fits(&self, ty: ValType, store: &StoreInner) -> bool {
+        let ValType::Ref(wanted) = ty else { return self.ty() == ty };
+        match self {
+            Val::FuncRef(None) => wanted.is_nullable() && is_function(wanted),
+            Val::FuncRef(Some(func)) => canonical::is_function_of(&func.ty_inner(store), wanted),
+            Val::ExternRef(None) => wanted.is_nullable() && is_extern(wanted),
+            Val::ExternRef(Some(_)) => is_extern(wanted),
+            _ => false,
+        }
+    }
+
     /// The zero value of a type, or null.
     #[must_use]
     pub fn zero(ty: ValType) -> Val {
@@ -68,7 +82,7 @@ impl Val {
             ValType::F32 => Val::F32(0),
             ValType::F64 => Val::F64(0),
             ValType::V128 => Val::V128(0),
-            ValType::Ref(ty) if ty.is_extern_ref() => Val::ExternRef(None),
+            ValType::Ref(ty) if is_extern(ty) => Val::ExternRef(None),
             ValType::Ref(_) => Val::FuncRef(None),
         }
     }
@@ -96,7 +110,7 @@ impl Val {
             ValType::F32 => Val::F32(slots[0] as u32),
             ValType::F64 => Val::F64(slots[0]),
             ValType::V128 => Val::V128(u128::from(slots[0]) | u128::from(slots[1]) << 64),
-            ValType::Ref(ty) if ty.is_extern_ref() => Val::ExternRef((slots[0] != 0).then(|| {
+            ValType::Ref(ty) if is_extern(ty) => Val::ExternRef((slots[0] != 0).then(|| {
                 // SAFETY: a non-null externref points to a box of the store's arena.
                 ExternRef(unsafe { &*(slots[0] as *const ExternBox) }.0.clone())
             })),
@@ -104,6 +118,14 @@ impl Val {
             ValType::Ref(_) => Val::FuncRef(unsafe { Func::from_ref(Ref(slots[0]), store) }),
         }
     }
+}
+
+fn is_extern(ty: RefType) -> bool {
+    ty.heap_type() == HeapType::EXTERN
+}
+
+fn is_function(ty: RefType) -> bool {
+    ty.heap_type() == HeapType::FUNC || ty.is_concrete_type_ref()
 }
 
 mod sealed {

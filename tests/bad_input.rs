@@ -118,9 +118,8 @@ fn unsupported_proposals() {
         ("(func (try_table))", "exceptions"),
         ("(func (param exnref))", "exception"),
         ("(func (try nop catch_all nop end))", "exceptions"),
-        ("(func (param (ref func)))", "function references"),
         ("(memory 1 (pagesize 1))", "custom page sizes"),
-        ("(type (cont 0))", "stack switching"),
+        ("(type (func)) (type (cont 0))", "stack switching"),
         ("(type (shared (func)))", "shared-everything-threads"),
         ("(func (result i64 i64) (i64.mul_wide_s (i64.const 1) (i64.const 1)))", "wide"),
     ] {

@@ -118,6 +118,59 @@ fn chains_within_a_module() {
     });
 }
 
+/// A chain through references, of the own instance and of another.
+#[test]
+fn chains_through_references() {
+    each(|engine, store, linker| {
+        let first = load(
+            engine,
+            store,
+            linker,
+            r#"(module
+              (type $g (func (param i64) (result i64)))
+              (global $g (mut (ref null $g)) (ref.null $g))
+              (elem declare func $g)
+              (func (export "f") (param i64 i64) (result i64)
+                (if (i64.eqz (local.get 0)) (then (return (local.get 1))))
+                (return_call_ref $two (i64.sub (local.get 0) (i64.const 1)) (local.get 1) (f32.const 1) (ref.func $two)))
+              (type $two (func (param i64 i64 f32) (result i64)))
+              (elem declare func $two)
+              (func $two (type $two)
+                (return_call 0 (local.get 0) (i64.add (local.get 1) (i64.const 1))))
+              (func $g (type $g) (i64.add (local.get 0) (i64.const 5)))
+              (func (export "g") (result (ref $g)) (ref.func $g))
+              (func (export "back") (param i64 (ref $g)) (result i64)
+                (return_call_ref $g (local.get 0) (local.get 1)))
+              (func (export "null") (result i64) (call_ref $g (i64.const 1) (global.get $g))))"#,
+        );
+        linker.instance(store, "first", first);
+        let second = load(
+            engine,
+            store,
+            linker,
+            r#"(module
+              (type $other (func))
+              (type $h (func (param i64) (result i64)))
+              (import "first" "g" (func $g (result (ref $h))))
+              (import "first" "back" (func $back (param i64 (ref $h)) (result i64)))
+              (elem declare func $h)
+              (func (export "call") (param i64) (result i64) (call_ref $h (local.get 0) (call $g)))
+              (func $h (export "chain") (type $h)
+                (if (i64.eqz (local.get 0)) (then (return (i64.const 77))))
+                (return_call $back (i64.sub (local.get 0) (i64.const 1)) (ref.func $h)))
+              (func (export "tail") (type $h) (return_call_ref $h (local.get 0) (call $g))))"#,
+        );
+        assert_eq!(number(store, first, "f", &[DEEP, 3]), DEEP + 3);
+        assert_eq!(number(store, second, "call", &[1]), 6);
+        assert_eq!(number(store, second, "tail", &[2]), 7);
+        assert_eq!(number(store, second, "chain", &[DEEP / 3]), 77);
+        match call(store, first, "null", &[]) {
+            Err(Error::Trap(trap)) => assert_eq!(trap.code.message(), "null function reference"),
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
 #[test]
 fn chains_from_instance_to_instance() {
     each(|engine, store, linker| {

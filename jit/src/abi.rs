@@ -242,6 +242,8 @@ trap_codes! {
     NullReference = 13, "null reference";
     /// The runtime could not get memory that the program needs.
     OutOfMemory = 14, "out of memory";
+    /// `call_ref` of a null reference.
+    NullFunctionReference = 15, "null function reference";
 }
 
 /// Types in the signature of a [`Builtin`].
@@ -303,6 +305,10 @@ builtins! {
     CallIndirect "updraft_call_indirect" (I32, I32, I32, Ptr) -> I32;
     /// `(table, element index, type index, slots, frame) -> status`: the same in tail position.
     TailCallIndirect "updraft_tail_call_indirect" (I32, I32, I32, Ptr, Ptr) -> I32;
+    /// `(reference, slots) -> status`: `call_ref` of a reference that is null or names no function of this module.
+    CallRef "updraft_call_ref" (I64, Ptr) -> I32;
+    /// `(reference, slots, frame) -> status`: `return_call_ref` of any reference.
+    TailCallRef "updraft_tail_call_ref" (I64, Ptr, Ptr) -> I32;
     /// `(slots, frame) -> status`: makes the tail call that an OSR entry has noted, if there is one.
     TailPending "updraft_tail_pending" (Ptr, Ptr) -> I32;
     /// `(trap code)`: traps. Never returns to the caller.

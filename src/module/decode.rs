@@ -1,5 +1,6 @@
 //! The sections of a module, read and validated.
 
+use super::canonical;
 use super::validate::validate_bodies;
 use super::{
     ConstOp, ConstOps, DataSegment, ElementItems, ElementSegment, Export, Import, Item,
@@ -69,6 +70,7 @@ impl Decoded {
                         let CompositeInnerType::Func(func) = ty.composite_type.inner else {
                             unreachable!("the validator refuses types of the GC proposal")
                         };
+                        let func = canonical::func_type(&env.types, func).map_err(too_many)?;
                         env.types.push(func);
                     }
                 }
@@ -82,7 +84,9 @@ impl Decoded {
                             env.imported_functions += 1;
                             Item::Func(env.imported_functions - 1)
                         }
-                        TypeRef::Table(ty) => {
+                        TypeRef::Table(mut ty) => {
+                            ty.element_type = canonical::ref_type(&env.types, ty.element_type)
+                                .map_err(too_many)?;
                             env.tables.push(ty);
                             env.imported_tables += 1;
                             Item::Table(env.imported_tables - 1)
@@ -92,7 +96,9 @@ impl Decoded {
                             env.imported_memories += 1;
                             Item::Memory(env.imported_memories - 1)
                         }
-                        TypeRef::Global(ty) => {
+                        TypeRef::Global(mut ty) => {
+                            ty.content_type = canonical::val_type(&env.types, ty.content_type)
+                                .map_err(too_many)?;
                             env.globals.push(ty);
                             env.imported_globals += 1;
                             Item::Global(env.imported_globals - 1)
@@ -110,7 +116,9 @@ impl Decoded {
             }
             Payload::TableSection(tables) => {
                 for table in tables {
-                    let table = table?;
+                    let mut table = table?;
+                    table.ty.element_type =
+                        canonical::ref_type(&env.types, table.ty.element_type).map_err(too_many)?;
                     env.tables.push(table.ty);
                     self.table_inits.push(match table.init {
                         TableInit::RefNull => None,
@@ -125,7 +133,10 @@ impl Decoded {
             }
             Payload::GlobalSection(globals) => {
                 for global in globals {
-                    let global = global?;
+                    let mut global = global?;
+                    global.ty.content_type =
+                        canonical::val_type(&env.types, global.ty.content_type)
+                            .map_err(too_many)?;
                     env.globals.push(global.ty);
                     self.global_inits.push(const_ops(&global.init_expr)?);
                 }
@@ -186,6 +197,11 @@ impl Decoded {
             }
         }
     }
+}
+
+fn too_many(_: canonical::TooMany) -> ModuleError {
+    let what = "as many function types that others refer to, in all modules of the process";
+    ModuleError::Unsupported { what: what.into(), offset: 0 }
 }
 
 fn element_segment(element: wasmparser::Element<'_>) -> Result<ElementSegment, ModuleError> {

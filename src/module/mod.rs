@@ -4,6 +4,7 @@
 //! by function, on first call. It is immutable and shared: every instance of it, on every thread, uses the same
 //! bytes, bytecode and machine code.
 
+pub(crate) mod canonical;
 mod decode;
 mod error;
 mod names;

@@ -23,6 +23,8 @@ fn address(builtin: Builtin) -> usize {
         Builtin::Enter => enter as *const () as usize,
         Builtin::CallIndirect => call_indirect as *const () as usize,
         Builtin::TailCallIndirect => tail_call_indirect as *const () as usize,
+        Builtin::CallRef => call_ref as *const () as usize,
+        Builtin::TailCallRef => tail_call_ref as *const () as usize,
         Builtin::TailPending => tail_pending as *const () as usize,
         Builtin::Raise => sys::raise_address(),
         Builtin::RaisePending => sys::raise_pending_address(),
@@ -105,7 +107,6 @@ pub(crate) unsafe extern "C" fn call_indirect(
     ty: u32,
     slots: *mut u64,
 ) -> u32 {
-    const NO_FRAME: *const u8 = std::ptr::without_provenance(usize::MAX);
     // SAFETY: by the module's contract. No frame of compiled code is there.
     unsafe { tail_call_indirect(ctx, table, index, ty, slots, NO_FRAME) }
 }
@@ -122,6 +123,38 @@ unsafe extern "C" fn tail_call_indirect(
     unsafe {
         let status =
             in_host(ctx, || match hooks::element(InstanceData::of(ctx), table, index, ty) {
+                Ok(target) => hooks::call_in_tail(ctx, target, slots, frame),
+                Err(code) => {
+                    hooks::trap(ctx, code);
+                    status::FAILED
+                }
+            });
+        status.unwrap_or(status::FAILED)
+    }
+}
+
+/// Where no frame of compiled code is.
+const NO_FRAME: *const u8 = std::ptr::without_provenance(usize::MAX);
+
+pub(crate) unsafe extern "C" fn call_ref(
+    ctx: *mut VmContext,
+    reference: u64,
+    slots: *mut u64,
+) -> u32 {
+    // SAFETY: by the module's contract.
+    unsafe { tail_call_ref(ctx, reference, slots, NO_FRAME) }
+}
+
+unsafe extern "C" fn tail_call_ref(
+    ctx: *mut VmContext,
+    reference: u64,
+    slots: *mut u64,
+    frame: *const u8,
+) -> u32 {
+    // SAFETY: by the module's contract.
+    unsafe {
+        let status =
+            in_host(ctx, || match hooks::referenced(InstanceData::of(ctx), Ref(reference)) {
                 Ok(target) => hooks::call_in_tail(ctx, target, slots, frame),
                 Err(code) => {
                     hooks::trap(ctx, code);

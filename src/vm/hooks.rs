@@ -442,6 +442,39 @@ pub(crate) unsafe fn tail_indirect(
     }
 }
 
+/// Notes a `return_call_ref`. The status is [`status::TAIL`] if there is a function.
+///
+/// # Safety
+/// See the module; the slots hold the arguments.
+pub(crate) unsafe fn tail_ref(ctx: *mut VmContext, reference: u64, slots: *mut u64) -> u32 {
+    // SAFETY: by contract.
+    unsafe {
+        match referenced(InstanceData::of(ctx), Ref(reference)) {
+            Ok(target) => note_tail(ctx, target, slots),
+            Err(code) => {
+                thread(ctx).trap(code);
+                status::FAILED
+            }
+        }
+    }
+}
+
+/// What `call_ref` calls.
+///
+/// # Safety
+/// See the module; it is a function reference of the instance.
+pub(crate) unsafe fn referenced(
+    instance: &InstanceData,
+    reference: Ref,
+) -> Result<FuncTarget, TrapCode> {
+    match (reference, reference.as_local()) {
+        (Ref::NULL, _) => Err(TrapCode::NullFunctionReference),
+        (_, Some(func)) => Ok(target_of(instance, func)),
+        // SAFETY: by contract, the store is alive.
+        _ => Ok(unsafe { function_of(reference) }.target.clone()),
+    }
+}
+
 /// What `call_indirect` calls.
 ///
 /// # Safety

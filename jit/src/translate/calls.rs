@@ -3,12 +3,12 @@
 use std::mem::offset_of;
 
 use inkwell::IntPredicate;
+use inkwell::basic_block::BasicBlock;
 use inkwell::values::{
     BasicMetadataValueEnum, BasicValueEnum, IntValue, LLVMTailCallKind, PointerValue,
 };
 use wasmparser::{FuncType, Operator};
 
-use super::build::internal;
 use super::entry::Field;
 use super::{Shape, Translator};
 use crate::abi::{Builtin, Ref, TableDesc};
@@ -24,6 +24,15 @@ enum Then {
     Return,
 }
 
+/// Where a call goes on that was made in native code.
+struct CallJoin<'c> {
+    block: BasicBlock<'c>,
+    /// The results of the native call.
+    results: Vec<BasicValueEnum<'c>>,
+    /// Where it comes from.
+    from: BasicBlock<'c>,
+}
+
 impl<'c, 'e> Translator<'_, 'c, 'e> {
     pub(super) fn call(&mut self, operator: &Operator) -> Result<bool> {
         match *operator {
@@ -36,6 +45,10 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
             }
             Operator::ReturnCallIndirect { type_index, table_index } => {
                 self.indirect_call(type_index, table_index, Then::Return)?;
+            }
+            Operator::CallRef { type_index } => self.reference_call(type_index, Then::GoOn)?,
+            Operator::ReturnCallRef { type_index } => {
+                self.reference_call(type_index, Then::Return)?;
             }
             _ => return Ok(false),
         }
@@ -184,8 +197,7 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
             return self.tail_call_outside(Builtin::TailCallIndirect, &call, slots);
         }
 
-        let (inside, fast, slow, join) =
-            (self.block(), self.block(), self.cold_block(), self.block());
+        let (inside, fast, slow) = (self.block(), self.block(), self.cold_block());
         let table = self.field(Field::Table(table_index))?;
         let length = self.displace(table, offset_of!(TableDesc, length) as u64)?;
         let length = self.load(types.i64, length, Region::Runtime)?.into_int_value();
@@ -207,34 +219,80 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
         self.b.position_at_end(fast);
         let func = self.b.build_right_shift(reference, self.i64(32), false, "")?;
         let code = self.code(func)?;
-        let fast_results = if then == Then::Return {
-            self.tail_call(ty, code, &arguments)?;
-            Vec::new()
-        } else {
-            let results = self.call_native(ty, code, &arguments)?;
-            self.b.build_unconditional_branch(join)?;
-            results
-        };
-        let fast_end = self.current_block();
+        let join = self.call_fast(ty, code, &arguments, then)?;
 
         self.b.position_at_end(slow);
         let place = self.argument_slots(ty, &arguments)?;
         let (table, canonical) = (self.i32(table_index), self.i32(canonical));
         let call = [table.into(), index.into(), canonical.into(), place.into()];
-        if then == Then::Return {
-            self.tail_call_outside(Builtin::TailCallIndirect, &call, place)?;
-            // SAFETY: the block is new, has no code, and no branch leads to it.
-            return unsafe { join.delete() }.map_err(|()| internal("a block cannot be deleted"));
-        }
-        self.call_checked(Builtin::CallIndirect, &call)?;
-        let slow_results = self.load_slots(place, 0, ty.results())?;
-        let slow_end = self.current_block();
-        self.b.build_unconditional_branch(join)?;
+        self.call_slow(ty, [Builtin::CallIndirect, Builtin::TailCallIndirect], &call, place, join)
+    }
 
-        self.begin(join)?;
-        for (fast, slow) in fast_results.into_iter().zip(slow_results) {
+    /// A call through a reference. A function of this module is called at once; everything else is the runtime's.
+    fn reference_call(&mut self, type_index: u32, then: Then) -> Result<()> {
+        self.locate();
+        let ty = self.callee_type(type_index);
+        let reference = self.pop_int()?;
+        let arguments = self.pop_many(ty.params().len())?;
+        if then == Then::Return && self.shape != Shape::Function {
+            let slots = self.argument_slots(ty, &arguments)?;
+            let call = [reference.into(), slots.into()];
+            return self.tail_call_outside(Builtin::TailCallRef, &call, slots);
+        }
+        let (fast, slow) = (self.block(), self.cold_block());
+        let local = self.b.build_int_truncate(reference, self.unit.types.i1, "")?;
+        self.b.build_conditional_branch(local, fast, slow)?;
+
+        self.b.position_at_end(fast);
+        let func = self.b.build_right_shift(reference, self.i64(32), false, "")?;
+        let code = self.code(func)?;
+        let join = self.call_fast(ty, code, &arguments, then)?;
+
+        self.b.position_at_end(slow);
+        let slots = self.argument_slots(ty, &arguments)?;
+        let call = [reference.into(), slots.into()];
+        self.call_slow(ty, [Builtin::CallRef, Builtin::TailCallRef], &call, slots, join)
+    }
+
+    /// Calls native code. Unless that gives up the frame, goes on in a new block, with these results.
+    fn call_fast(
+        &mut self,
+        ty: &FuncType,
+        code: PointerValue<'c>,
+        arguments: &[BasicValueEnum<'c>],
+        then: Then,
+    ) -> Result<Option<CallJoin<'c>>> {
+        if then == Then::Return {
+            self.tail_call(ty, code, arguments)?;
+            return Ok(None);
+        }
+        let block = self.block();
+        let results = self.call_native(ty, code, arguments)?;
+        self.b.build_unconditional_branch(block)?;
+        Ok(Some(CallJoin { block, results, from: self.current_block() }))
+    }
+
+    /// Has the runtime make the call, and flows together with the fast way, if that goes on.
+    fn call_slow(
+        &mut self,
+        ty: &'e FuncType,
+        [call, tail_call]: [Builtin; 2],
+        arguments: &[BasicMetadataValueEnum<'c>],
+        slots: PointerValue<'c>,
+        join: Option<CallJoin<'c>>,
+    ) -> Result<()> {
+        let Some(CallJoin { block, results, from }) = join else {
+            return self.tail_call_outside(tail_call, arguments, slots);
+        };
+        self.call_checked(call, arguments)?;
+        let slow_results = self.load_slots(slots, 0, ty.results())?;
+        let slow_end = self.current_block();
+        self.b.build_unconditional_branch(block)?;
+
+        self.begin(block)?;
+        for (fast, slow) in results.into_iter().zip(slow_results) {
             let phi = self.b.build_phi(fast.get_type(), "")?;
-            phi.add_incoming(&[(&fast, fast_end), (&slow, slow_end)]);
+            phi.add_incoming(&[(&fast, from), (&slow, slow_end)]);
             self.push(phi.as_basic_value());
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! Blocks, branches and loops.
 
+use inkwell::IntPredicate;
 use inkwell::basic_block::BasicBlock;
 use inkwell::values::{BasicValueEnum, PhiValue};
 use wasmparser::{BlockType, BrTable, Operator, OperatorsReader, ValType};
@@ -88,6 +89,10 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
                 self.reachable = false;
             }
             Operator::BrIf { relative_depth } => self.branch_if(*relative_depth)?,
+            Operator::BrOnNull { relative_depth } => self.branch_on_null(*relative_depth)?,
+            Operator::BrOnNonNull { relative_depth } => {
+                self.branch_on_non_null(*relative_depth)?;
+            }
             Operator::BrTable { targets } => self.branch_table(targets)?,
             Operator::Return => {
                 self.branch(self.frames.len() as u32 - 1)?;
@@ -304,6 +309,31 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
         let target = self.edge(depth)?;
         let next = self.block();
         self.b.build_conditional_branch(condition, target, next)?;
+        self.b.position_at_end(next);
+        Ok(())
+    }
+
+    /// Without the reference if it is null, which stays otherwise.
+    fn branch_on_null(&mut self, depth: u32) -> Result<()> {
+        let reference = self.pop_int()?;
+        let null = self.b.build_int_compare(IntPredicate::EQ, reference, self.i64(0), "")?;
+        let target = self.edge(depth)?;
+        let next = self.block();
+        self.b.build_conditional_branch(null, target, next)?;
+        self.b.position_at_end(next);
+        self.push(reference);
+        Ok(())
+    }
+
+    /// With the reference, unless it is null, which is dropped then.
+    fn branch_on_non_null(&mut self, depth: u32) -> Result<()> {
+        let reference = self.pop_int()?;
+        let null = self.b.build_int_compare(IntPredicate::EQ, reference, self.i64(0), "")?;
+        self.push(reference);
+        let target = self.edge(depth)?;
+        self.stack.pop();
+        let next = self.block();
+        self.b.build_conditional_branch(null, next, target)?;
         self.b.position_at_end(next);
         Ok(())
     }

@@ -6,7 +6,7 @@ use wasmparser::{Operator, ValType};
 
 use super::Translator;
 use super::build::internal;
-use crate::abi::{Builtin, Ref};
+use crate::abi::{Builtin, Ref, TrapCode};
 use crate::error::Result;
 use crate::unit::Region;
 
@@ -55,6 +55,13 @@ impl<'c> Translator<'_, 'c, '_> {
                 let null = self.i64(Ref::NULL.0);
                 let is_null = self.b.build_int_compare(IntPredicate::EQ, value, null, "")?;
                 self.push(is_null);
+            }
+            Operator::RefAsNonNull => {
+                let value = self.pop_int()?;
+                let null = self.i64(Ref::NULL.0);
+                let is_null = self.b.build_int_compare(IntPredicate::EQ, value, null, "")?;
+                self.trap_if(is_null, TrapCode::NullReference)?;
+                self.push(value);
             }
             Operator::RefFunc { function_index } => {
                 self.push(self.i64(self.unit.env.func_ref(function_index).0));

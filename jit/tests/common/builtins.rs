@@ -152,6 +152,17 @@ extern "C" fn tail_call_indirect(
     call_indirect(ctx, table, index, ty, frame)
 }
 
+/// References of other instances are never made here.
+extern "C" fn call_ref(ctx: *mut VmContext, _: u64, _: *mut u64) -> u32 {
+    // SAFETY: as for `enter`.
+    unsafe { vm(ctx) }.pending.set(Some(TrapCode::NullFunctionReference));
+    1
+}
+
+extern "C" fn tail_call_ref(ctx: *mut VmContext, r: u64, frame: *mut u64, _: *const u8) -> u32 {
+    call_ref(ctx, r, frame)
+}
+
 /// Nothing is ever noted here.
 extern "C" fn tail_pending(_: *mut VmContext, _: *mut u64, _: *const u8) -> u32 {
     0
@@ -222,6 +233,8 @@ pub fn addresses() -> Vec<(Builtin, usize)> {
                 Builtin::Enter => address!(enter),
                 Builtin::CallIndirect => address!(call_indirect),
                 Builtin::TailCallIndirect => address!(tail_call_indirect),
+                Builtin::CallRef => address!(call_ref),
+                Builtin::TailCallRef => address!(tail_call_ref),
                 Builtin::TailPending => address!(tail_pending),
                 Builtin::Raise => address!(raise),
                 Builtin::RaisePending => address!(raise_pending),

@@ -190,7 +190,9 @@ impl Wasm {
                 while !operators.eof() {
                     env.tail_calls |= matches!(
                         operators.read(),
-                        Ok(Operator::ReturnCall { .. } | Operator::ReturnCallIndirect { .. })
+                        Ok(Operator::ReturnCall { .. }
+                            | Operator::ReturnCallIndirect { .. }
+                            | Operator::ReturnCallRef { .. })
                     );
                 }
                 env.bodies.push(range.start as usize..range.end as usize);

@@ -6,14 +6,14 @@
 //! instructions. Either way the results lie where the arguments lay and, if there is one, in the accumulator, when control
 //! comes back.
 
-use super::{Source, Value, calls_out, fail, narrow};
+use super::{Source, Value, calls_out, fail, narrow, trap};
 use crate::interp::dispatch::{
     Ctx, Fp, Handler, Ip, MemoryLength, Operands, Out, Regs, Slot, done, handler, next, slow_path,
 };
 use crate::interp::outside::{Tail, builtins, hooks};
 use crate::interp::unwind;
 use std::sync::atomic::{AtomicU64, Ordering};
-use updraft_jit::abi::{Ref, status};
+use updraft_jit::abi::{Ref, TrapCode, status};
 
 /// Where a function goes on when it returns: the first two slots of a frame's link.
 #[derive(Clone, Copy, Debug)]
@@ -316,6 +316,80 @@ handler! {
         let link = Link { ip: at.end(), fp: r.fp };
         r.fp = Fp(slots);
         leave(r, link, true)
+    }
+
+    /// A call through a reference: reference, first slot of the arguments, slots of the frame.
+    fn call_ref[](r) {
+        let mut at = r.operands();
+        let reference = Ref(u64::load(&r, at.slot()));
+        let (args, _frame) = (at.slot(), at.u16());
+        match reference.as_local() {
+            Some(func) => {
+                let link = Link { ip: at.end(), fp: r.fp };
+                call_function(r, func, Fp(r.fp.at(args)), link)
+            }
+            None => {
+                static SLOW: Handler = call_ref_slow;
+                slow_path(&SLOW, r)
+            }
+        }
+    }
+
+    /// The same where the runtime must look.
+    fn call_ref_slow[](r) {
+        let mut at = r.operands();
+        let reference = u64::load(&r, at.slot());
+        let (args, frame) = (at.slot(), at.u16());
+        calls_out(&r, u32::from(frame));
+        let slots = r.fp.at(args);
+        if builtins::call_ref(r.ctx.0, reference, slots) != 0 {
+            return fail(r);
+        }
+        let link = Link { ip: at.end(), fp: r.fp };
+        r.fp = Fp(slots);
+        leave(r, link, true)
+    }
+
+    /// The same in place of the running function: reference, arguments and their number, own link, slots of the frame.
+    fn tail_call_ref[](r) {
+        let mut at = r.operands();
+        let reference = Ref(u64::load(&r, at.slot()));
+        let (args, count, link) = (at.slot(), at.u16(), at.slot());
+        match reference.as_local() {
+            Some(func) => {
+                let link = Link::read(r.fp, link);
+                move_down(r.fp, args, count);
+                call_function(r, func, r.fp, link)
+            }
+            None => {
+                static SLOW: Handler = tail_call_ref_slow;
+                slow_path(&SLOW, r)
+            }
+        }
+    }
+
+    /// The same where the runtime must look.
+    fn tail_call_ref_slow[](r) {
+        let mut at = r.operands();
+        let reference = u64::load(&r, at.slot());
+        let (args, _count, link) = (at.slot(), at.u16(), at.slot());
+        let frame = at.u16();
+        calls_out(&r, u32::from(frame));
+        let status = hooks::tail_ref(r.ctx.0, reference, r.fp.at(args));
+        if status == status::FAILED {
+            return fail(r);
+        }
+        let link = Link::read(r.fp, link);
+        called(r, link, status, true)
+    }
+
+    /// Traps if the reference is null.
+    fn ref_as_non_null[](r) {
+        let mut at = r.operands();
+        if u64::load(&r, at.slot()) == Ref::NULL.0 {
+            return trap(r, TrapCode::NullReference);
+        }
+        next(r.at(at.end()))
     }
 
     /// A call in place of the running function: function, arguments and their number, own link.

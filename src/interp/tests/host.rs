@@ -479,6 +479,13 @@ pub(crate) mod hooks {
         }
     }
 
+    pub(crate) unsafe fn tail_ref(ctx: *mut VmContext, reference: u64, slots: *mut u64) -> u32 {
+        match of(ctx) {
+            Some(_) => unsafe { builtins::call_ref(ctx, reference, slots) },
+            None => unsafe { real::tail_ref(ctx, reference, slots) },
+        }
+    }
+
     pub(crate) unsafe fn call_native(ctx: *mut VmContext, func: u32, slots: *mut u64) -> u32 {
         match of(ctx) {
             Some(host) => unsafe { outside(host, &host.native, func, slots) },
@@ -653,6 +660,9 @@ pub(crate) mod builtins {
                 Some(at) => if unsafe { *at.cast::<u64>() } == expected { 2 } else { 1 },
                 None => -i64::from(host.fail(TrapCode::MemoryOutOfBounds)),
             }
+        }
+        call_ref(host, _reference: u64, _slots: *mut u64) -> u32 {
+            host.fail(TrapCode::NullFunctionReference)
         }
         call_indirect(host, table: u32, index: u32, ty: u32, slots: *mut u64) -> u32 {
             let Some(element) = elements(host, table, index, 1) else {

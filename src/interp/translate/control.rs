@@ -396,6 +396,11 @@ impl Translator {
 
     pub(super) fn br_if(&mut self, env: &ModuleEnv, depth: u32) {
         let condition = self.pop_condition();
+        self.branch_on(env, condition, depth);
+    }
+
+    /// A branch if the condition holds.
+    fn branch_on(&mut self, env: &ModuleEnv, condition: Condition, depth: u32) {
         let block = self.target(depth);
         let (count, to) = (self.arity(env, block), self.blocks[block].height);
         let from = self.stack.len() - count;
@@ -415,6 +420,52 @@ impl Translator {
             self.encoder.bind(&mut skip);
             self.mirrors = mirrors;
         }
+    }
+
+    /// Puts the topmost operand into a slot, where it stays.
+    fn slot_of_top(&mut self) -> Slot {
+        let index = self.stack.len() - 1;
+        self.settle(index);
+        self.slot(index)
+    }
+
+    pub(super) fn br_on_null(&mut self, env: &ModuleEnv, depth: u32) {
+        let slot = self.slot_of_top();
+        let entry = self.pop();
+        let condition = Condition::Zero { wide: true, src: Src::Slot(slot) };
+        self.branch_on(env, condition, depth);
+        self.push(entry.ty, Value::Place);
+    }
+
+    pub(super) fn br_on_non_null(&mut self, env: &ModuleEnv, depth: u32) {
+        let slot = self.slot_of_top();
+        let condition = Condition::NotZero { wide: true, src: Src::Slot(slot) };
+        self.branch_on(env, condition, depth);
+        self.pop();
+    }
+
+    pub(super) fn ref_as_non_null(&mut self) {
+        let slot = self.slot_of_top();
+        self.emit(Op::RefAsNonNull, Args::NONE.slot(slot));
+    }
+
+    pub(super) fn call_ref(&mut self, env: &ModuleEnv, ty: u32) {
+        let reference = self.pop_slot();
+        let func = &env.types[ty as usize];
+        let from = self.arguments(func);
+        let args = Args::NONE.slot(reference).slot(self.slot(from));
+        self.emit_with_frame(Op::CallRef, args, None);
+        self.results_of(func, from);
+    }
+
+    pub(super) fn return_call_ref(&mut self, env: &ModuleEnv, ty: u32) {
+        let reference = self.pop_slot();
+        let func = &env.types[ty as usize];
+        let from = self.arguments(func);
+        let args = Args::NONE.slot(reference).slot(self.slot(from));
+        let args = args.u16(slots(func.params()) as u16).slot(self.link());
+        self.emit_with_frame(Op::TailCallRef, args, None);
+        self.skipping = Some(0);
     }
 
     pub(super) fn br_table(

@@ -268,6 +268,11 @@ impl Translator {
             O::ReturnCallIndirect { type_index, table_index } => {
                 self.return_call_indirect(env, *type_index, *table_index);
             }
+            O::CallRef { type_index } => self.call_ref(env, *type_index),
+            O::ReturnCallRef { type_index } => self.return_call_ref(env, *type_index),
+            O::RefAsNonNull => self.ref_as_non_null(),
+            O::BrOnNull { relative_depth } => self.br_on_null(env, *relative_depth),
+            O::BrOnNonNull { relative_depth } => self.br_on_non_null(env, *relative_depth),
             _ => return self.rare(env, operator),
         }
         Ok(())
