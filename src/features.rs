@@ -124,7 +124,10 @@ pub const FEATURES: &[Feature] = &[
         proposal: "function-references",
         supported: true,
         note: "",
-        suites: &[suite("function-references", &[])],
+        suites: &[suite(
+            "function-references",
+            &["wasm1", "wasm2", "simd", "tail-call", "extended-const", "function-references"],
+        )],
         flags: WasmFeatures::FUNCTION_REFERENCES,
     },
     Feature {
