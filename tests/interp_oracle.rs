@@ -31,10 +31,11 @@ fn generate(seed: u64) -> Option<Vec<u8>> {
         min_funcs: 1,
         max_funcs: 12,
         max_instructions: 300,
-        max_memories: 1,
+        max_memories: 1 + seed as usize % 3,
         min_memories: 1,
         memory_max_size_required: true,
         max_memory32_bytes: 1 << 20,
+        max_memory64_bytes: 1 << 20,
         max_table_elements: 1000,
         max_tables: 2,
         table_max_size_required: true,
@@ -42,8 +43,9 @@ fn generate(seed: u64) -> Option<Vec<u8>> {
         allow_start_export: false,
         canonicalize_nans: true,
         disallow_traps: false,
-        memory64_enabled: false,
-        simd_enabled: false,
+        memory64_enabled: seed % 4 == 1,
+        simd_enabled: seed.is_multiple_of(2),
+        // wasmi makes other choices.
         relaxed_simd_enabled: false,
         exceptions_enabled: false,
         gc_enabled: false,
@@ -73,33 +75,33 @@ enum Outcome {
 /// A value that can be compared.
 #[derive(Debug, Clone, PartialEq)]
 enum Plain {
-    Bits(u64),
+    Bits(u128),
     /// A reference: only whether it is null.
     Ref(bool),
 }
 
 fn ours(value: &Val) -> Plain {
     match value {
-        Val::I32(value) => Plain::Bits(u64::from(*value as u32)),
-        Val::I64(value) => Plain::Bits(*value as u64),
-        Val::F32(bits) => Plain::Bits(u64::from(*bits)),
-        Val::F64(bits) => Plain::Bits(*bits),
+        Val::I32(value) => Plain::Bits((*value as u32).into()),
+        Val::I64(value) => Plain::Bits((*value as u64).into()),
+        Val::F32(bits) => Plain::Bits((*bits).into()),
+        Val::F64(bits) => Plain::Bits((*bits).into()),
+        Val::V128(bits) => Plain::Bits(*bits),
         Val::FuncRef(reference) => Plain::Ref(reference.is_none()),
         Val::ExternRef(reference) => Plain::Ref(reference.is_none()),
-        other => panic!("{other:?}"),
     }
 }
 
 fn theirs(value: &wasmi::Val) -> Plain {
     use wasmi::Val as V;
     match value {
-        V::I32(value) => Plain::Bits(u64::from(*value as u32)),
-        V::I64(value) => Plain::Bits(*value as u64),
-        V::F32(value) => Plain::Bits(u64::from(value.to_bits())),
-        V::F64(value) => Plain::Bits(value.to_bits()),
+        V::I32(value) => Plain::Bits((*value as u32).into()),
+        V::I64(value) => Plain::Bits((*value as u64).into()),
+        V::F32(value) => Plain::Bits(value.to_bits().into()),
+        V::F64(value) => Plain::Bits(value.to_bits().into()),
+        V::V128(value) => Plain::Bits(value.as_u128()),
         V::FuncRef(reference) => Plain::Ref(reference.is_null()),
         V::ExternRef(reference) => Plain::Ref(reference.is_null()),
-        other => panic!("{other:?}"),
     }
 }
 
@@ -189,6 +191,10 @@ impl Pair {
                 ValType::F64 => {
                     let value = bits as i64 as f64 / 8.0;
                     (Val::F64(value.to_bits()), wasmi::Val::F64(value.into()))
+                }
+                ValType::V128 => {
+                    let bits = u128::from(bits) << 64 | u128::from(random.next());
+                    (Val::V128(bits), wasmi::Val::V128(bits.into()))
                 }
                 ValType::Ref(ty) if ty.is_func_ref() => {
                     (Val::FuncRef(None), wasmi::Val::FuncRef(wasmi::Nullable::Null))
