@@ -1,7 +1,8 @@
 //! Arithmetic and comparisons.
 
 use inkwell::builder::{Builder, BuilderError};
-use inkwell::values::{FloatValue, IntValue};
+use inkwell::llvm_sys::core::LLVMIsAConstantFP;
+use inkwell::values::{AsValueRef, FloatValue, IntValue};
 use inkwell::{FloatPredicate, IntPredicate};
 use wasmparser::Operator;
 
@@ -284,5 +285,9 @@ impl<'c> Translator<'_, 'c, '_> {
 /// LLVM replaces `x * 1`, `x - 0` and their like by `x`, also where `x` is a signalling NaN, which the operator would
 /// have made quiet.
 fn may_fold(value: FloatValue) -> bool {
+    // SAFETY: the value lives. Behind a trap, constants fold to poison, which is a constant and has no number.
+    if unsafe { LLVMIsAConstantFP(value.as_value_ref()) }.is_null() {
+        return false;
+    }
     value.get_constant().is_some_and(|(number, _)| number.abs() == 1.0 || number == 0.0)
 }
