@@ -312,3 +312,31 @@ fn vectors_travel_with_tail_calls() {
         assert_eq!(vm.call("in_a_loop", &[1_000_001, 7, 7]), Ok(expected), "{level:?}");
     }
 }
+
+/// LLVM 22 makes wrong code of both, if it may use all of some machines' instructions (see `target` and `sign_bits`).
+#[test]
+fn faults_of_llvm_are_kept_away() {
+    let text = r#"(module
+      (func (export "late_zero") (param v128 v128) (result v128)
+        (i8x16.shr_s (local.get 0) (i8x16.extract_lane_s 3
+          (i16x8.min_s (v128.const i64x2 0x8000000080000000 0) (local.get 1)))))
+      (func (export "mask_twice") (param v128 v128) (result v128)
+        (v128.xor (i16x8.shr_s (local.get 0) (i8x16.bitmask (local.get 1)))
+          (i16x8.splat (i8x16.bitmask (local.get 1)))))
+      (func (export "root") (param v128 v128) (result v128)
+        (i64x2.add (f32x4.sqrt (local.get 0)) (local.get 1))))"#;
+    let (x, y) = ([0x7ff0_00ff_80ff_0000, 0xffff_ffff_0000_0000], [0xff00_0000_0000_0000, 0]);
+    let arguments = [x, y].concat();
+    for (level, cpu) in LEVELS.into_iter().flat_map(|l| [(l, Cpu::Host), (l, Cpu::Baseline)]) {
+        let vm = Vm::with(text, Options { cpu, canonicalize_nan: true, ..Options::default() });
+        vm.compile_all(level);
+        let zero = vm.call("late_zero", &arguments);
+        assert_eq!(zero, Ok(x.to_vec()), "{level:?} {cpu:?}");
+        let mask = 0x0080_0080_0080_0080;
+        let twice = vm.call("mask_twice", &arguments);
+        assert_eq!(twice, Ok(vec![x[0] ^ mask, x[1] ^ mask]), "{level:?} {cpu:?}");
+        let nan = 0x7fc0_0000_u64;
+        let root = vm.call("root", &[0xffc0_0001_ffc0_0001, 0xbf80_0000_0000_0000, 0, 0]);
+        assert_eq!(root, Ok(vec![nan << 32 | nan, nan << 32]), "{level:?} {cpu:?}");
+    }
+}

@@ -10,6 +10,12 @@ use super::Translator;
 use crate::abi::TrapCode;
 use crate::error::Result;
 
+/// Bits of the infinity, above which there are the NaNs, and of the canonical NaN.
+pub(super) const INFINITY_32: u64 = 0x7f80_0000;
+pub(super) const INFINITY_64: u64 = 0x7ff0_0000_0000_0000;
+pub(super) const NAN_32: u64 = 0x7fc0_0000;
+pub(super) const NAN_64: u64 = 0x7ff8_0000_0000_0000;
+
 type Built<T> = Result<T, BuilderError>;
 
 impl<'c> Translator<'_, 'c, '_> {
@@ -263,21 +269,26 @@ impl<'c> Translator<'_, 'c, '_> {
         Ok(value.try_as_basic_value().unwrap_basic().into_float_value())
     }
 
-    /// Pushes what an operator computed that may give any NaN.
+    /// Pushes what an operator computed that may give any NaN. All on integers: LLVM may take one NaN for another, and
+    /// drops a choice between a square root and a NaN where the root is one.
     pub(super) fn push_arithmetic(&mut self, value: FloatValue<'c>) -> Result<()> {
         if !self.unit.options.canonicalize_nan {
             self.push(value);
             return Ok(());
         }
-        let types = self.unit.types;
-        let canonical = if value.get_type() == types.f32 {
-            self.b.build_bit_cast(self.i32(0x7fc0_0000), types.f32, "")?
+        let (types, ty) = (self.unit.types, value.get_type());
+        let (bits, infinity, nan) = if ty == types.f32 {
+            (types.i32, INFINITY_32, NAN_32)
         } else {
-            self.b.build_bit_cast(self.i64(0x7ff8_0000_0000_0000), types.f64, "")?
+            (types.i64, INFINITY_64, NAN_64)
         };
-        let is_nan = self.b.build_float_compare(FloatPredicate::UNO, value, value, "")?;
-        let value = self.b.build_select(is_nan, canonical, value.into(), "")?;
-        self.push(value);
+        let value = self.b.build_bit_cast(value, bits, "")?.into_int_value();
+        let sign = self.b.build_not(bits.const_int(1 << (bits.get_bit_width() - 1), false), "")?;
+        let magnitude = self.b.build_and(value, sign, "")?;
+        let infinity = bits.const_int(infinity, false);
+        let is_nan = self.b.build_int_compare(IntPredicate::UGT, magnitude, infinity, "")?;
+        let value = self.b.build_select(is_nan, bits.const_int(nan, false), value, "")?;
+        self.push(self.b.build_bit_cast(value, ty, "")?);
         Ok(())
     }
 }

@@ -1,11 +1,12 @@
 //! Float lanes, and conversions between them and integer lanes.
 
-use inkwell::FloatPredicate;
 use inkwell::builder::{Builder, BuilderError};
 use inkwell::types::VectorType;
 use inkwell::values::VectorValue;
+use inkwell::{FloatPredicate, IntPredicate};
 use wasmparser::Operator;
 
+use super::super::numeric::{INFINITY_32, INFINITY_64, NAN_32, NAN_64};
 use super::{Half, Sign, Translator};
 use crate::error::Result;
 
@@ -190,19 +191,23 @@ impl<'c> Translator<'_, 'c, '_> {
         self.vector_intrinsic("llvm.canonicalize", &[value])
     }
 
-    /// What an operator gives that may give any NaN.
+    /// What an operator gives that may give any NaN. As for scalars, on integers.
     pub(super) fn canonical_lanes(&self, value: VectorValue<'c>) -> Result<VectorValue<'c>> {
         if !self.unit.options.canonicalize_nan {
             return Ok(value);
         }
         let (t, ty) = (self.unit.types, value.get_type());
-        let (lanes, nan) = if ty.get_element_type() == t.f32.into() {
-            (t.i32.vec_type(ty.get_size()), 0x7fc0_0000)
+        let (bits, infinity, nan) = if ty == t.f32x4 {
+            (t.i32x4, INFINITY_32, NAN_32)
         } else {
-            (t.i64.vec_type(ty.get_size()), 0x7ff8_0000_0000_0000)
+            (t.i64x2, INFINITY_64, NAN_64)
         };
-        let canonical = self.seen_as(self.all_lanes(lanes, nan), ty)?;
-        let is_nan = self.b.build_float_compare(FloatPredicate::UNO, value, value, "")?;
+        let value = self.seen_as(value, bits)?;
+        let sign = if ty == t.f32x4 { i64::from(i32::MAX) } else { i64::MAX };
+        let magnitude = self.b.build_and(value, self.all_lanes(bits, sign), "")?;
+        let infinity = self.all_lanes(bits, infinity as i64);
+        let is_nan = self.b.build_int_compare(IntPredicate::UGT, magnitude, infinity, "")?;
+        let canonical = self.all_lanes(bits, nan as i64);
         Ok(self.b.build_select(is_nan, canonical, value, "")?.into_vector_value())
     }
 }

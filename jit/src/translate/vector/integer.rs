@@ -1,11 +1,15 @@
 //! Integer lanes.
 
+use std::num::NonZero;
+
 use inkwell::IntPredicate;
 use inkwell::types::VectorType;
-use inkwell::values::VectorValue;
+use inkwell::values::{IntValue, VectorValue};
 use wasmparser::Operator;
 
+use super::super::build::internal;
 use super::{Half, Sign, Translator, lane_type};
+use crate::compile::Level;
 use crate::error::Result;
 
 impl<'c> Translator<'_, 'c, '_> {
@@ -265,27 +269,47 @@ impl<'c> Translator<'_, 'c, '_> {
     fn all_true(&mut self, ty: VectorType<'c>) -> Result<()> {
         let x = self.pop_vector(ty)?;
         let zeros = self.b.build_int_compare(IntPredicate::EQ, x, ty.const_zero(), "")?;
-        let zeros = self.lane_bits(zeros)?;
-        let none = zeros.get_type().const_zero();
-        self.push(self.b.build_int_compare(IntPredicate::EQ, zeros, none, "")?);
+        let zeros = self.b.build_int_s_extend(zeros, ty, "")?;
+        let zeros = self.sign_bits(zeros)?;
+        self.push(self.b.build_int_compare(IntPredicate::EQ, zeros, self.i32(0), "")?);
         Ok(())
     }
 
     fn bitmask(&mut self, ty: VectorType<'c>) -> Result<()> {
         let x = self.pop_vector(ty)?;
-        let negative = self.b.build_int_compare(IntPredicate::SLT, x, ty.const_zero(), "")?;
-        let bits = self.lane_bits(negative)?;
-        self.push(self.b.build_int_z_extend(bits, self.unit.types.i32, "")?);
+        let bits = self.sign_bits(x)?;
+        self.push(bits);
         Ok(())
     }
 
-    /// Lanes of one bit each as a number, the first lowest.
-    fn lane_bits(&self, lanes: VectorValue<'c>) -> Result<inkwell::values::IntValue<'c>> {
-        let count = lanes.get_type().get_size();
-        let count = std::num::NonZero::new(count).expect("a vector has lanes");
-        let ty = self.unit.context.custom_width_int_type(count);
-        let ty = ty.map_err(super::super::build::internal)?;
-        Ok(self.b.build_bit_cast(lanes, ty, "")?.into_int_value())
+    /// The top bits of the lanes as a number, the first lowest.
+    fn sign_bits(&self, x: VectorValue<'c>) -> Result<IntValue<'c>> {
+        let (t, ty) = (self.unit.types, x.get_type());
+        if self.unit.level == Level::Full {
+            let negative = self.b.build_int_compare(IntPredicate::SLT, x, ty.const_zero(), "")?;
+            let count = NonZero::new(ty.get_size()).expect("a vector has lanes");
+            let bits = self.unit.context.custom_width_int_type(count).map_err(internal)?;
+            let bits = self.b.build_bit_cast(negative, bits, "")?.into_int_value();
+            return Ok(self.b.build_int_z_extend(bits, t.i32, "")?);
+        }
+        // Without optimisation, LLVM 22 takes the same bits from an undefined mask register if they are used twice.
+        let call = |name, operands: &[VectorValue<'c>]| -> Result<_> {
+            let intrinsic = self.unit.intrinsic_of(name, &[])?;
+            let operands: Vec<_> = operands.iter().map(|operand| (*operand).into()).collect();
+            let value = self.b.build_call(intrinsic, &operands, "")?;
+            Ok(value.try_as_basic_value().unwrap_basic())
+        };
+        let bits = match ty.get_size() {
+            16 => call("llvm.x86.sse2.pmovmskb.128", &[x])?,
+            8 => {
+                let none = ty.const_zero();
+                let bytes = call("llvm.x86.sse2.packsswb.128", &[x, none])?.into_vector_value();
+                call("llvm.x86.sse2.pmovmskb.128", &[bytes])?
+            }
+            4 => call("llvm.x86.sse.movmsk.ps", &[self.seen_as(x, t.f32x4)?])?,
+            _ => call("llvm.x86.sse2.movmsk.pd", &[self.seen_as(x, t.f64x2)?])?,
+        };
+        Ok(bits.into_int_value())
     }
 
     fn extend(&mut self, ty: VectorType<'c>, half: Half, sign: Sign) -> Result<()> {
