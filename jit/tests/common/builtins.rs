@@ -28,6 +28,10 @@ macro_rules! recorders {
 }
 
 recorders! {
+    throw "throw" (t: u32, v: u64) -> u32 = 1;
+    throw_ref "throw_ref" (r: u64) -> u32 = 1;
+    caught "caught" () -> u64 = 0;
+    catch "catch" (k: u32) -> u32 = 0;
     memory_init "init" (m: u32, s: u32, d: u64, f: u32, n: u32) -> u32 = 0;
     memory_copy "copy" (d: u32, s: u32, to: u64, from: u64, n: u64) -> u32 = 0;
     memory_fill "fill" (m: u32, to: u64, byte: u32, n: u64) -> u32 = 0;
@@ -200,6 +204,10 @@ pub fn addresses() -> Vec<(Builtin, usize)> {
                 Builtin::TailCallIndirect => address!(tail_call_indirect),
                 Builtin::CallRef => address!(call_ref),
                 Builtin::TailCallRef => address!(tail_call_ref),
+                Builtin::Throw => address!(throw),
+                Builtin::ThrowRef => address!(throw_ref),
+                Builtin::Caught => address!(caught),
+                Builtin::Catch => address!(catch),
                 Builtin::TailPending => address!(tail_pending),
                 Builtin::Raise => address!(raise),
                 Builtin::RaisePending => address!(raise_pending),

@@ -366,6 +366,8 @@ pub const SINGLE: &[(&str, &str, &[Operand])] = {
         ("Call", "call", &[U32, Slot]),
         ("CallIndirectS", "call_indirect::<S>", &[Slot, U32, U32, U32, Slot, U16]),
         ("CallIndirectA", "call_indirect::<A>", &[Acc, U32, U32, U32, Slot, U16]),
+        ("Throw", "throw", &[U32, Slot, U16]),
+        ("ThrowRef", "throw_ref", &[Slot, U16]),
         ("CallRef", "call_ref", &[Slot, Slot, U16]),
         ("TailCallRef", "tail_call_ref", &[Slot, Slot, U16, Slot, U16]),
         ("RefAsNonNull", "ref_as_non_null", &[Slot]),
