@@ -399,8 +399,6 @@ impl Instance {
                 SegmentMode::Active { index: table, offset } => {
                     let offset = start_of(instance, offset, env.tables[*table as usize].table64);
                     let len = segment.items.len() as u32;
-                    // No table has as many elements as 32 bits count.
-                    let offset = u32::try_from(offset).unwrap_or(u32::MAX);
                     if init_table(instance, *table, index, offset, 0, len).is_none() {
                         return trap(TrapCode::TableOutOfBounds);
                     }

@@ -316,9 +316,9 @@ builtins! {
     /// `(function index, slots, frame) -> status`: calls a function that has no machine code, or an import.
     Enter "updraft_enter" (I32, Ptr, Ptr) -> I32;
     /// `(table, element index, type index, slots) -> status`: the slow and complete form of `call_indirect`. The slots hold the arguments.
-    CallIndirect "updraft_call_indirect" (I32, I32, I32, Ptr) -> I32;
+    CallIndirect "updraft_call_indirect" (I32, I64, I32, Ptr) -> I32;
     /// `(table, element index, type index, slots, frame) -> status`: the same in tail position.
-    TailCallIndirect "updraft_tail_call_indirect" (I32, I32, I32, Ptr, Ptr) -> I32;
+    TailCallIndirect "updraft_tail_call_indirect" (I32, I64, I32, Ptr, Ptr) -> I32;
     /// `(reference, slots) -> status`: `call_ref` of a reference that is null or names no function of this module.
     CallRef "updraft_call_ref" (I64, Ptr) -> I32;
     /// `(reference, slots, frame) -> status`: `return_call_ref` of any reference.
@@ -354,17 +354,17 @@ builtins! {
     /// `(data segment)`.
     DataDrop "updraft_data_drop" (I32) -> Void;
     /// `(table, index, out: slot) -> status`.
-    TableGet "updraft_table_get" (I32, I32, Ptr) -> I32;
+    TableGet "updraft_table_get" (I32, I64, Ptr) -> I32;
     /// `(table, index, reference) -> status`.
-    TableSet "updraft_table_set" (I32, I32, I64) -> I32;
+    TableSet "updraft_table_set" (I32, I64, I64) -> I32;
     /// `(table, reference, elements) -> previous length or -1`.
-    TableGrow "updraft_table_grow" (I32, I64, I32) -> I32;
+    TableGrow "updraft_table_grow" (I32, I64, I64) -> I64;
     /// `(table, index, reference, elements) -> status`.
-    TableFill "updraft_table_fill" (I32, I32, I64, I32) -> I32;
+    TableFill "updraft_table_fill" (I32, I64, I64, I64) -> I32;
     /// `(destination table, source table, destination, source, elements) -> status`.
-    TableCopy "updraft_table_copy" (I32, I32, I32, I32, I32) -> I32;
+    TableCopy "updraft_table_copy" (I32, I32, I64, I64, I64) -> I32;
     /// `(table, element segment, destination, source, elements) -> status`.
-    TableInit "updraft_table_init" (I32, I32, I32, I32, I32) -> I32;
+    TableInit "updraft_table_init" (I32, I32, I64, I32, I32) -> I32;
     /// `(element segment)`.
     ElemDrop "updraft_elem_drop" (I32) -> Void;
     /// `(global, reference)`: `global.set` of a reference to a global that others see (imported or exported).

@@ -373,6 +373,61 @@ fn tables_are_the_runtimes() {
 }
 
 #[test]
+fn tables_of_64_bits_take_indices_of_64_bits() {
+    let text = r#"(module
+      (type $f (func (result i32)))
+      (table $wide i64 3 8 funcref) (table $narrow 4 funcref)
+      (elem (table $wide) (i64.const 1) func $seven)
+      (elem $passive func $seven $seven)
+      (func $seven (type $f) (i32.const 7))
+      (func (export "call") (param i64) (result i32)
+        (call_indirect $wide (type $f) (local.get 0)))
+      (func (export "tail") (param i64) (result i32)
+        (return_call_indirect $wide (type $f) (local.get 0)))
+      (func (export "is_null") (param i64) (result i32) (ref.is_null (table.get $wide (local.get 0))))
+      (func (export "set") (param i64) (table.set $wide (local.get 0) (ref.func $seven)))
+      (func (export "size") (result i64 i32) (table.size $wide) (table.size $narrow))
+      (func (export "grow") (param i64) (result i64)
+        (table.grow $wide (ref.func $seven) (local.get 0)))
+      (func (export "fill") (param i64 i64)
+        (table.fill $wide (local.get 0) (ref.null func) (local.get 1)))
+      (func (export "copy") (param i32 i64 i32)
+        (table.copy $narrow $wide (local.get 0) (local.get 1) (local.get 2)))
+      (func (export "init") (param i64)
+        (table.init $wide $passive (local.get 0) (i32.const 0) (i32.const 2))))"#;
+    let far = 1 << 32 | 1;
+    for level in LEVELS {
+        let vm = Vm::new(text);
+        vm.compile_all(level);
+        for name in ["call", "tail"] {
+            assert_eq!(vm.call1(name, &[1]), Ok(7), "{level:?}");
+            assert_eq!(vm.call1(name, &[0]), Err(TrapCode::UninitializedElement), "{level:?}");
+            for index in [3, far, u64::MAX] {
+                let result = vm.call1(name, &[index]);
+                assert_eq!(result, Err(TrapCode::UndefinedElement), "{index:#x} {level:?}");
+            }
+        }
+        let outside = TrapCode::TableOutOfBounds;
+        assert_eq!((vm.call1("is_null", &[0]), vm.call1("is_null", &[1])), (Ok(1), Ok(0)));
+        assert_eq!(vm.call1("is_null", &[far]), Err(outside), "{level:?}");
+        assert_eq!(vm.call("set", &[far]), Err(outside), "{level:?}");
+        assert_eq!(vm.call("set", &[2]), Ok(vec![]), "{level:?}");
+        assert_eq!(vm.call1("call", &[2]), Ok(7), "{level:?}");
+        assert_eq!(vm.call1("grow", &[1 << 32]), Ok(u64::MAX), "{level:?}");
+        assert_eq!(vm.call1("grow", &[2]), Ok(3), "{level:?}");
+        assert_eq!(vm.call("size", &[]), Ok(vec![5, 4]), "{level:?}");
+        assert_eq!(vm.call("fill", &[1, 1 << 32]), Err(outside), "{level:?}");
+        assert_eq!(vm.call("fill", &[2, 3]), Ok(vec![]), "{level:?}");
+        assert_eq!(vm.call1("is_null", &[4]), Ok(1), "{level:?}");
+        assert_eq!(vm.call("copy", &[0, far, 1]), Err(outside), "{level:?}");
+        assert_eq!(vm.call("copy", &[3, 1, 1]), Ok(vec![]), "{level:?}");
+        assert_eq!(vm.call("init", &[far]), Err(outside), "{level:?}");
+        assert_eq!(vm.call("init", &[3]), Ok(vec![]), "{level:?}");
+        assert_eq!(vm.call1("call", &[4]), Ok(7), "{level:?}");
+    }
+}
+
+#[test]
 fn a_nan_can_be_made_canonical() {
     let text = r#"(module
       (func (export "add") (param f32 f32) (result f32) (f32.add (local.get 0) (local.get 1)))

@@ -107,7 +107,7 @@ pub(crate) unsafe extern "C" fn enter(
 pub(crate) unsafe extern "C" fn call_indirect(
     ctx: *mut VmContext,
     table: u32,
-    index: u32,
+    index: u64,
     ty: u32,
     slots: *mut u64,
 ) -> u32 {
@@ -118,7 +118,7 @@ pub(crate) unsafe extern "C" fn call_indirect(
 unsafe extern "C" fn tail_call_indirect(
     ctx: *mut VmContext,
     table: u32,
-    index: u32,
+    index: u64,
     ty: u32,
     slots: *mut u64,
     frame: *const u8,
@@ -344,12 +344,12 @@ pub(crate) unsafe extern "C" fn elem_drop(ctx: *mut VmContext, segment: u32) {
 pub(crate) unsafe extern "C" fn table_get(
     ctx: *mut VmContext,
     table: u32,
-    index: u32,
+    index: u64,
     out: *mut u64,
 ) -> u32 {
     // SAFETY: by the module's contract; `out` is a slot.
     unsafe {
-        let value = InstanceData::of(ctx).table(table).get(u64::from(index));
+        let value = InstanceData::of(ctx).table(table).get(index);
         let ok = value.map(|value| *out = value.0);
         or_trap(ctx, ok, TrapCode::TableOutOfBounds)
     }
@@ -363,14 +363,14 @@ fn for_table(instance: &InstanceData, table: u32, r: Ref) -> Ref {
 pub(crate) unsafe extern "C" fn table_set(
     ctx: *mut VmContext,
     table: u32,
-    index: u32,
+    index: u64,
     value: u64,
 ) -> u32 {
     // SAFETY: by the module's contract.
     unsafe {
         let instance = InstanceData::of(ctx);
         let ok = in_host(ctx, || {
-            instance.table(table).set(u64::from(index), for_table(instance, table, Ref(value)))
+            instance.table(table).set(index, for_table(instance, table, Ref(value)))
         });
         or_trap(ctx, ok.flatten(), TrapCode::TableOutOfBounds)
     }
@@ -380,31 +380,31 @@ pub(crate) unsafe extern "C" fn table_grow(
     ctx: *mut VmContext,
     table: u32,
     init: u64,
-    delta: u32,
-) -> i32 {
+    delta: u64,
+) -> i64 {
     // SAFETY: by the module's contract.
     unsafe {
         let instance = InstanceData::of(ctx);
         let old = in_host(ctx, || {
-            instance.table(table).grow(u64::from(delta), for_table(instance, table, Ref(init)))
+            instance.table(table).grow(delta, for_table(instance, table, Ref(init)))
         });
-        old.flatten().map_or(-1, |old| old as i32)
+        old.flatten().map_or(-1, |old| old as i64)
     }
 }
 
 pub(crate) unsafe extern "C" fn table_fill(
     ctx: *mut VmContext,
     table: u32,
-    index: u32,
+    index: u64,
     value: u64,
-    len: u32,
+    len: u64,
 ) -> u32 {
     // SAFETY: by the module's contract.
     unsafe {
         let instance = InstanceData::of(ctx);
         let ok = in_host(ctx, || {
             let value = for_table(instance, table, Ref(value));
-            instance.table(table).fill(u64::from(index), value, u64::from(len))
+            instance.table(table).fill(index, value, len)
         });
         or_trap(ctx, ok.flatten(), TrapCode::TableOutOfBounds)
     }
@@ -414,18 +414,16 @@ pub(crate) unsafe extern "C" fn table_copy(
     ctx: *mut VmContext,
     to_table: u32,
     from_table: u32,
-    to: u32,
-    from: u32,
-    len: u32,
+    to: u64,
+    from: u64,
+    len: u64,
 ) -> u32 {
     // SAFETY: by the module's contract.
     unsafe {
         let instance = InstanceData::of(ctx);
         let (target, source) = (instance.table(to_table), instance.table(from_table));
         let ok = in_host(ctx, || {
-            target.copy_from(source, to.into(), from.into(), len.into(), |r| {
-                for_table(instance, to_table, r)
-            })
+            target.copy_from(source, to, from, len, |r| for_table(instance, to_table, r))
         });
         or_trap(ctx, ok.flatten(), TrapCode::TableOutOfBounds)
     }
@@ -435,7 +433,7 @@ pub(crate) unsafe extern "C" fn table_init(
     ctx: *mut VmContext,
     table: u32,
     segment: u32,
-    to: u32,
+    to: u64,
     from: u32,
     len: u32,
 ) -> u32 {
@@ -452,7 +450,7 @@ pub(crate) fn init_table(
     instance: &InstanceData,
     table_index: u32,
     segment: u32,
-    to: u32,
+    to: u64,
     from: u32,
     len: u32,
 ) -> Option<()> {
@@ -460,10 +458,10 @@ pub(crate) fn init_table(
     let available = if instance.element_dropped(segment) { 0 } else { items.len() };
     let range = from as usize..from as usize + len as usize;
     let table = instance.table(table_index);
-    if range.end > available || u64::from(to) + u64::from(len) > table.len() {
+    if range.end > available || to.checked_add(u64::from(len))? > table.len() {
         return None;
     }
-    for (slot, item) in (u64::from(to)..).zip(range) {
+    for (slot, item) in (to..).zip(range) {
         let value = match items {
             ElementItems::Functions(functions) => instance.module.env.func_ref(functions[item]),
             ElementItems::Expressions(expressions) => Ref(eval(instance, &expressions[item])[0]),

@@ -461,7 +461,7 @@ pub(crate) unsafe fn tail_import(ctx: *mut VmContext, func: u32, slots: *mut u64
 pub(crate) unsafe fn tail_indirect(
     ctx: *mut VmContext,
     table: u32,
-    index: u32,
+    index: u64,
     ty: u32,
     slots: *mut u64,
 ) -> u32 {
@@ -517,11 +517,11 @@ pub(crate) unsafe fn referenced(
 pub(crate) unsafe fn element(
     instance: &InstanceData,
     table: u32,
-    index: u32,
+    index: u64,
     ty: u32,
 ) -> Result<FuncTarget, TrapCode> {
     let env = &instance.module.env;
-    let reference = instance.table(table).get(u64::from(index));
+    let reference = instance.table(table).get(index);
     let target = match reference.ok_or(TrapCode::UndefinedElement)? {
         Ref::NULL => return Err(TrapCode::UninitializedElement),
         reference => match reference.as_local() {

@@ -198,7 +198,7 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
         let types = self.unit.types;
         let ty = self.callee_type(type_index);
         let canonical = self.unit.canonical(type_index);
-        let index = self.pop_int()?;
+        let index = self.pop_wide()?;
         let arguments = self.pop_many(ty.params().len())?;
         if then == Then::Return && self.shape != Shape::Function {
             let slots = self.argument_slots(ty, &arguments)?;
@@ -218,15 +218,14 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
         let table = self.field(Field::Table(table_index))?;
         let length = self.displace(table, offset_of!(TableDesc, length) as u64)?;
         let length = self.load(types.i64, length, Region::Runtime)?.into_int_value();
-        let wide = self.b.build_int_z_extend(index, types.i64, "")?;
-        let within = self.b.build_int_compare(IntPredicate::ULT, wide, length, "")?;
+        let within = self.b.build_int_compare(IntPredicate::ULT, index, length, "")?;
         self.b.build_conditional_branch(within, inside, slow)?;
 
         self.b.position_at_end(inside);
         let base = self.displace(table, offset_of!(TableDesc, base) as u64)?;
         let base = self.load(types.ptr, base, Region::Runtime)?.into_pointer_value();
         // SAFETY: address arithmetic without `inbounds`.
-        let element = unsafe { self.b.build_gep(types.i64, base, &[wide], "")? };
+        let element = unsafe { self.b.build_gep(types.i64, base, &[index], "")? };
         let reference = self.load(types.i64, element, Region::Runtime)?.into_int_value();
         let tag = self.b.build_int_truncate(reference, types.i32, "")?;
         let wanted = self.i32(Ref::local_tag(canonical));

@@ -60,24 +60,24 @@ recorders! {
     data_drop "data.drop" (s: u32) -> () = |vm| {
         vm.dropped.borrow_mut().insert(Dropped::Data(s));
     };
-    table_grow "table.grow" (t: u32, r: u64, n: u32) -> i32 = |vm| {
-        vm.tables[t as usize].grow(n.into(), r).map_or(-1, |before| before as i32)
+    table_grow "table.grow" (t: u32, r: u64, n: u64) -> i64 = |vm| {
+        vm.tables[t as usize].grow(n, r).map_or(-1, |before| before as i64)
     };
-    table_fill "table.fill" (t: u32, i: u32, r: u64, n: u32) -> u32 = |vm| {
-        let places = vm.tables[t as usize].range(i.into(), n.into());
+    table_fill "table.fill" (t: u32, i: u64, r: u64, n: u64) -> u32 = |vm| {
+        let places = vm.tables[t as usize].range(i, n);
         or_trap(vm, TrapCode::TableOutOfBounds, places.map(|places| places.fill(r)))
     };
-    table_copy "table.copy" (d: u32, s: u32, to: u32, from: u32, n: u32) -> u32 = |vm| {
-        let source = vm.tables[s as usize].range(from.into(), n.into()).map(|items| items.to_vec());
-        let places = vm.tables[d as usize].range(to.into(), n.into());
+    table_copy "table.copy" (d: u32, s: u32, to: u64, from: u64, n: u64) -> u32 = |vm| {
+        let source = vm.tables[s as usize].range(from, n).map(|items| items.to_vec());
+        let places = vm.tables[d as usize].range(to, n);
         or_trap(vm, TrapCode::TableOutOfBounds, source.zip(places).map(|(source, places)| {
             places.copy_from_slice(&source);
         }))
     };
-    table_init "table.init" (t: u32, s: u32, to: u32, from: u32, n: u32) -> u32 = |vm| {
+    table_init "table.init" (t: u32, s: u32, to: u64, from: u32, n: u32) -> u32 = |vm| {
         let items = vm.passive(&vm.wasm.elements, Dropped::Elements(s));
         let source = items.get(from as usize..from as usize + n as usize);
-        let places = vm.tables[t as usize].range(to.into(), n.into());
+        let places = vm.tables[t as usize].range(to, n.into());
         or_trap(vm, TrapCode::TableOutOfBounds, source.zip(places).map(|(source, places)| {
             for (func, place) in source.iter().zip(places) {
                 *place = func.map_or(0, |func| vm.wasm.env.func_ref(func).0);
@@ -118,14 +118,14 @@ extern "C" fn enter(ctx: *mut VmContext, func: u32, frame: *mut u64, _: *const u
 extern "C" fn call_indirect(
     ctx: *mut VmContext,
     table: u32,
-    index: u32,
+    index: u64,
     ty: u32,
     frame: *mut u64,
 ) -> u32 {
     // SAFETY: as for `enter`.
     let vm = unsafe { vm(ctx) };
-    vm.recorded.borrow_mut().push(("call_indirect", vec![u64::from(table), u64::from(index)]));
-    let element = vm.tables[table as usize].get(index.into()).copied();
+    vm.recorded.borrow_mut().push(("call_indirect", vec![u64::from(table), index]));
+    let element = vm.tables[table as usize].get(index).copied();
     let cause = match element.map(Ref) {
         None => TrapCode::UndefinedElement,
         Some(Ref::NULL) => TrapCode::UninitializedElement,
@@ -148,7 +148,7 @@ extern "C" fn call_indirect(
 extern "C" fn tail_call_indirect(
     ctx: *mut VmContext,
     table: u32,
-    index: u32,
+    index: u64,
     ty: u32,
     frame: *mut u64,
     _: *const u8,
@@ -208,18 +208,18 @@ extern "C" fn memory_grow(ctx: *mut VmContext, memory: u32, pages: u64) -> u64 {
     unsafe { vm(ctx) }.memories[memory as usize].grow(pages).unwrap_or(u64::MAX)
 }
 
-extern "C" fn table_get(ctx: *mut VmContext, table: u32, index: u32, out: *mut u64) -> u32 {
+extern "C" fn table_get(ctx: *mut VmContext, table: u32, index: u64, out: *mut u64) -> u32 {
     // SAFETY: compiled code passes its context.
     let vm = unsafe { vm(ctx) };
-    let element = vm.tables[table as usize].get(index.into());
+    let element = vm.tables[table as usize].get(index);
     // SAFETY: compiled code passes a slot.
     or_trap(vm, TrapCode::TableOutOfBounds, element.map(|element| unsafe { *out = *element }))
 }
 
-extern "C" fn table_set(ctx: *mut VmContext, table: u32, index: u32, value: u64) -> u32 {
+extern "C" fn table_set(ctx: *mut VmContext, table: u32, index: u64, value: u64) -> u32 {
     // SAFETY: compiled code passes its context.
     let vm = unsafe { vm(ctx) };
-    let element = vm.tables[table as usize].get(index.into());
+    let element = vm.tables[table as usize].get(index);
     or_trap(vm, TrapCode::TableOutOfBounds, element.map(|element| *element = value))
 }
 

@@ -30,12 +30,6 @@ impl Widths {
     }
 }
 
-/// An index or a number of elements for the runtime, which no table reaches if it does not fit.
-#[inline(always)]
-pub(crate) fn narrow(value: u64) -> u32 {
-    u32::try_from(value).unwrap_or(u32::MAX)
-}
-
 handler! {
     /// `memory.size`: memory.
     fn memory_size[](r) {
@@ -113,7 +107,7 @@ handler! {
     fn table_get[](r) {
         let mut at = r.operands();
         let table = at.u32();
-        let index = narrow(Widths(at.u16()).int(&r, &mut at));
+        let index = Widths(at.u16()).int(&r, &mut at);
         calls_out(&r, u32::from(at.slot().0));
         let to = at.slot();
         let status = builtins::table_get(r.ctx.0, table, index, r.fp.at(to));
@@ -125,7 +119,7 @@ handler! {
     fn table_set[](r) {
         let mut at = r.operands();
         let table = at.u32();
-        let index = narrow(Widths(at.u16()).int(&r, &mut at));
+        let index = Widths(at.u16()).int(&r, &mut at);
         let reference = u64::load(&r, at.slot());
         calls_out(&r, u32::from(at.slot().0));
         let status = builtins::table_set(r.ctx.0, table, index, reference);
@@ -148,11 +142,11 @@ handler! {
         let table = at.u32();
         let mut widths = Widths(at.u16());
         let reference = u64::load(&r, at.slot());
-        let count = narrow(widths.int(&r, &mut at));
+        let count = widths.int(&r, &mut at);
         calls_out(&r, u32::from(at.slot().0));
         let old = builtins::table_grow(r.ctx.0, table, reference, count);
         let to = at.slot();
-        ToSlot::put(&mut r, to, i64::from(old) as u64);
+        ToSlot::put(&mut r, to, old as u64);
         next(r.at(at.end()))
     }
 
@@ -161,9 +155,9 @@ handler! {
         let mut at = r.operands();
         let table = at.u32();
         let mut widths = Widths(at.u16());
-        let index = narrow(widths.int(&r, &mut at));
+        let index = widths.int(&r, &mut at);
         let reference = u64::load(&r, at.slot());
-        let count = narrow(widths.int(&r, &mut at));
+        let count = widths.int(&r, &mut at);
         calls_out(&r, u32::from(at.slot().0));
         let status = builtins::table_fill(r.ctx.0, table, index, reference, count);
         check(r, at, status)
@@ -178,7 +172,6 @@ handler! {
         let from = widths.int(&r, &mut at);
         let count = widths.int(&r, &mut at);
         calls_out(&r, u32::from(at.slot().0));
-        let (to, from, count) = (narrow(to), narrow(from), narrow(count));
         let status = builtins::table_copy(r.ctx.0, to_table, from_table, to, from, count);
         check(r, at, status)
     }
@@ -193,7 +186,7 @@ handler! {
         let count = widths.int(&r, &mut at);
         calls_out(&r, u32::from(at.slot().0));
         let (from, count) = (from as u32, count as u32);
-        let status = builtins::table_init(r.ctx.0, table, segment, narrow(to), from, count);
+        let status = builtins::table_init(r.ctx.0, table, segment, to, from, count);
         check(r, at, status)
     }
 

@@ -6,7 +6,7 @@
 //! instructions. Either way the results lie where the arguments lay and, if there is one, in the accumulator, when control
 //! comes back.
 
-use super::{Source, Value, calls_out, fail, narrow, trap};
+use super::{Source, Value, calls_out, fail, trap};
 use crate::interp::dispatch::{
     Ctx, Fp, Handler, Ip, MemoryLength, Operands, Out, Regs, Slot, done, handler, next, slow_path,
 };
@@ -310,7 +310,7 @@ handler! {
         let (args, frame) = (at.slot(), at.u16());
         calls_out(&r, u32::from(frame));
         let slots = r.fp.at(args);
-        if builtins::call_indirect(r.ctx.0, table, narrow(r.int), ty, slots) != 0 {
+        if builtins::call_indirect(r.ctx.0, table, r.int, ty, slots) != 0 {
             return fail(r);
         }
         let link = Link { ip: at.end(), fp: r.fp };
@@ -447,7 +447,7 @@ handler! {
         let (args, _count, link) = (at.slot(), at.u16(), at.slot());
         let frame = at.u16();
         calls_out(&r, u32::from(frame));
-        let status = hooks::tail_indirect(r.ctx.0, table, narrow(element), ty, r.fp.at(args));
+        let status = hooks::tail_indirect(r.ctx.0, table, element, ty, r.fp.at(args));
         if status == status::FAILED {
             return fail(r);
         }

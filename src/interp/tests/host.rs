@@ -469,7 +469,7 @@ pub(crate) mod hooks {
     pub(crate) unsafe fn tail_indirect(
         ctx: *mut VmContext,
         table: u32,
-        index: u32,
+        index: u64,
         ty: u32,
         slots: *mut u64,
     ) -> u32 {
@@ -562,9 +562,11 @@ pub(crate) mod builtins {
             .then(|| unsafe { memory.base().add(start as usize) })
     }
 
-    fn elements(host: &Host, table: u32, start: u32, len: u32) -> Option<*mut u64> {
+    fn elements(host: &Host, table: u32, start: u64, len: u64) -> Option<*mut u64> {
         let table = unsafe { &*host.table(table) };
-        (u64::from(start) + u64::from(len) <= table.length)
+        start
+            .checked_add(len)
+            .is_some_and(|end| end <= table.length)
             .then(|| unsafe { table.base.add(start as usize) })
     }
 
@@ -600,7 +602,7 @@ pub(crate) mod builtins {
             }
         }
         data_drop(host, _segment: u32) { let _ = host; }
-        table_get(host, table: u32, index: u32, out: *mut u64) -> u32 {
+        table_get(host, table: u32, index: u64, out: *mut u64) -> u32 {
             match elements(host, table, index, 1) {
                 Some(element) => {
                     unsafe { *out = *element };
@@ -609,7 +611,7 @@ pub(crate) mod builtins {
                 None => host.fail(TrapCode::TableOutOfBounds),
             }
         }
-        table_set(host, table: u32, index: u32, value: u64) -> u32 {
+        table_set(host, table: u32, index: u64, value: u64) -> u32 {
             match elements(host, table, index, 1) {
                 Some(element) => {
                     unsafe { *element = value };
@@ -618,8 +620,8 @@ pub(crate) mod builtins {
                 None => host.fail(TrapCode::TableOutOfBounds),
             }
         }
-        table_grow(host, _table: u32, _init: u64, _delta: u32) -> i32 { let _ = host; -1 }
-        table_fill(host, table: u32, index: u32, value: u64, len: u32) -> u32 {
+        table_grow(host, _table: u32, _init: u64, _delta: u64) -> i64 { let _ = host; -1 }
+        table_fill(host, table: u32, index: u64, value: u64, len: u64) -> u32 {
             match elements(host, table, index, len) {
                 Some(to) => {
                     for i in 0..len as usize {
@@ -630,7 +632,7 @@ pub(crate) mod builtins {
                 None => host.fail(TrapCode::TableOutOfBounds),
             }
         }
-        table_copy(host, to_table: u32, from_table: u32, to: u32, from: u32, len: u32) -> u32 {
+        table_copy(host, to_table: u32, from_table: u32, to: u64, from: u64, len: u64) -> u32 {
             match (elements(host, to_table, to, len), elements(host, from_table, from, len)) {
                 (Some(to), Some(from)) => {
                     unsafe { to.copy_from(from, len as usize) };
@@ -639,10 +641,10 @@ pub(crate) mod builtins {
                 _ => host.fail(TrapCode::TableOutOfBounds),
             }
         }
-        table_init(host, table: u32, segment: u32, to: u32, from: u32, len: u32) -> u32 {
+        table_init(host, table: u32, segment: u32, to: u64, from: u32, len: u32) -> u32 {
             let items = &host.program.elements[segment as usize].1;
             let from = items.get(from as usize..(from as usize + len as usize));
-            match (elements(host, table, to, len), from) {
+            match (elements(host, table, to, u64::from(len)), from) {
                 (Some(to), Some(from)) => {
                     unsafe { to.copy_from(from.as_ptr(), from.len()) };
                     0
@@ -682,7 +684,7 @@ pub(crate) mod builtins {
         call_ref(host, _reference: u64, _slots: *mut u64) -> u32 {
             host.fail(TrapCode::NullFunctionReference)
         }
-        call_indirect(host, table: u32, index: u32, ty: u32, slots: *mut u64) -> u32 {
+        call_indirect(host, table: u32, index: u64, ty: u32, slots: *mut u64) -> u32 {
             let Some(element) = elements(host, table, index, 1) else {
                 return host.fail(TrapCode::UndefinedElement);
             };
