@@ -306,8 +306,8 @@ impl<P: WasmTys, R: WasmTys> TypedFunc<P, R> {
     pub fn call(&self, store: &mut impl AsStore, params: P) -> Result<R, Error> {
         let store = store.store_inner();
         let target = self.func.target(store);
-        // Eight values at most; one slot is enough for none.
-        let mut values = [0; 8];
+        // Eight values at most, of up to two slots; one slot is enough for none.
+        let mut values = [0; 16];
         params.store(&mut values);
         let (target, ty) = (target.target.clone(), std::ptr::from_ref(&target.ty));
         // SAFETY: the store owns the type at a stable address.

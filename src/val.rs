@@ -8,6 +8,7 @@ use crate::vm::refs::ExternBox;
 use std::any::Any;
 use std::sync::Arc;
 use updraft_jit::abi::Ref;
+use updraft_jit::env::slots_of;
 use wasmparser::HeapType;
 pub use wasmparser::{FuncType, GlobalType, MemoryType, RefType, TableType, ValType};
 
@@ -147,16 +148,16 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// Rust types that are WebAssembly value types.
+/// Rust types that are WebAssembly value types; a `u128` is a vector.
 pub trait WasmTy: Copy + Send + Sync + sealed::Sealed + 'static {
     /// The type.
     const TYPE: ValType;
-    /// To a slot.
+    /// To slots; the second only counts for vectors.
     #[doc(hidden)]
-    fn to_slot(self) -> u64;
-    /// From a slot.
+    fn to_slots(self) -> [u64; 2];
+    /// From slots.
     #[doc(hidden)]
-    fn from_slot(slot: u64) -> Self;
+    fn from_slots(slots: [u64; 2]) -> Self;
 }
 
 macro_rules! wasm_ty {
@@ -164,8 +165,8 @@ macro_rules! wasm_ty {
         impl sealed::Sealed for $rust {}
         impl WasmTy for $rust {
             const TYPE: ValType = ValType::$wasm;
-            fn to_slot(self) -> u64 { let $v = self; $to }
-            fn from_slot($s: u64) -> Self { $from }
+            fn to_slots(self) -> [u64; 2] { let $v = self; [$to, 0] }
+            fn from_slots([$s, _]: [u64; 2]) -> Self { $from }
         }
     )*};
 }
@@ -177,6 +178,37 @@ wasm_ty! {
     u64, I64, v => v, s => s;
     f32, F32, v => u64::from(v.to_bits()), s => f32::from_bits(s as u32);
     f64, F64, v => v.to_bits(), s => f64::from_bits(s);
+}
+
+impl sealed::Sealed for u128 {}
+impl WasmTy for u128 {
+    const TYPE: ValType = ValType::V128;
+    fn to_slots(self) -> [u64; 2] {
+        [self as u64, (self >> 64) as u64]
+    }
+    fn from_slots([low, high]: [u64; 2]) -> Self {
+        u128::from(low) | u128::from(high) << 64
+    }
+}
+
+/// Writes a value to the slots from `at` on, which then is behind it.
+#[inline]
+fn write<T: WasmTy>(value: T, slots: &mut [u64], at: &mut usize) {
+    let [low, high] = value.to_slots();
+    slots[*at] = low;
+    if slots_of(T::TYPE) == 2 {
+        slots[*at + 1] = high;
+    }
+    *at += slots_of(T::TYPE) as usize;
+}
+
+/// Reads a value from the slots from `at` on, which then is behind it.
+#[inline]
+fn read<T: WasmTy>(slots: &[u64], at: &mut usize) -> T {
+    let high = if slots_of(T::TYPE) == 2 { slots[*at + 1] } else { 0 };
+    let value = T::from_slots([slots[*at], high]);
+    *at += slots_of(T::TYPE) as usize;
+    value
 }
 
 /// Parameter or result lists: `()`, one [`WasmTy`], or a tuple of up to eight.
@@ -197,10 +229,10 @@ impl<T: WasmTy> WasmTys for T {
         vec![T::TYPE]
     }
     fn store(self, slots: &mut [u64]) {
-        slots[0] = self.to_slot();
+        write(self, slots, &mut 0);
     }
     fn load(slots: &[u64]) -> Self {
-        T::from_slot(slots[0])
+        read(slots, &mut 0)
     }
 }
 
@@ -209,10 +241,16 @@ macro_rules! tuples {
         impl<$($t: WasmTy),*> sealed::Sealed for ($($t,)*) {}
         impl<$($t: WasmTy),*> WasmTys for ($($t,)*) {
             fn types() -> Vec<ValType> { vec![$($t::TYPE),*] }
-            #[allow(unused_variables)]
-            fn store(self, slots: &mut [u64]) { $(slots[$i] = self.$i.to_slot();)* }
-            #[allow(unused_variables, clippy::unused_unit)]
-            fn load(slots: &[u64]) -> Self { ($($t::from_slot(slots[$i]),)*) }
+            #[allow(unused_variables, unused_mut)]
+            fn store(self, slots: &mut [u64]) {
+                let mut at = 0;
+                $(write(self.$i, slots, &mut at);)*
+            }
+            #[allow(unused_variables, unused_mut, clippy::unused_unit)]
+            fn load(slots: &[u64]) -> Self {
+                let mut at = 0;
+                ($(read::<$t>(slots, &mut at),)*)
+            }
         }
     )*};
 }

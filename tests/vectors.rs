@@ -80,6 +80,31 @@ fn host_functions_take_and_give_vectors() {
     }
 }
 
+/// The same on Rust types, where a vector is a `u128`.
+#[test]
+fn typed_functions_take_and_give_vectors() {
+    const TEXT: &str = r#"(module
+        (import "host" "mix" (func $mix (param i32 v128 f64 v128) (result v128 i64)))
+        (func (export "run") (param v128 i32 v128 v128 v128 v128 v128 v128) (result v128 i64)
+            (call $mix (local.get 1) (local.get 0) (f64.const 2.5) (local.get 7))))"#;
+    for engine in engines() {
+        let module = Module::new(&engine, TEXT).unwrap();
+        let mut store = Store::new(&engine).unwrap();
+        let mut linker = Linker::new(&engine);
+        linker.func("host", "mix", |_, (int, a, float, b): (i32, u128, f64, u128)| {
+            Ok((a ^ b, i64::from(int) + float as i64))
+        });
+        let instance = linker.instantiate(&mut store, &module).unwrap();
+        type Many = (u128, u32, u128, u128, u128, u128, u128, u128);
+        let run = instance.typed::<Many, (u128, u64)>(&mut store, "run").unwrap();
+        for (a, b) in [(1, 2), (u128::MAX, 1 << 64), (0, 1 << 127)] {
+            let results = run.call(&mut store, (a, 7, 0, 0, 0, 0, 0, b)).unwrap();
+            assert_eq!(results, (a ^ b, 9));
+        }
+        assert!(instance.typed::<(u128, u32), u128>(&mut store, "run").is_err());
+    }
+}
+
 #[test]
 fn globals_hold_vectors() {
     const TEXT: &str = r#"(module
