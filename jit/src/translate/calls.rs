@@ -198,7 +198,7 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
         let types = self.unit.types;
         let ty = self.callee_type(type_index);
         let canonical = self.unit.canonical(type_index);
-        let index = self.pop_int()?;
+        let index = self.pop_index(table_index)?;
         let arguments = self.pop_many(ty.params().len())?;
         if then == Then::Return && self.shape != Shape::Function {
             let slots = self.argument_slots(ty, &arguments)?;
