@@ -62,7 +62,7 @@ fn compare(engines: &[(Way, Engine)], wasmi: &wasmi::Engine, seed: u64, all: boo
 }
 
 /// Modules that a part tries.
-const MODULES: u64 = if cfg!(debug_assertions) { 40 } else { 1_500 };
+const MODULES: u64 = if cfg!(debug_assertions) { 40 } else { 700 };
 
 /// Runs the modules of one part.
 fn part(number: u64) {

@@ -129,6 +129,28 @@ suites! {
     wide_arithmetic = "wide-arithmetic", 50;
 }
 
+/// Scripts of our own, for what those of the specification leave out.
+fn own_scripts(strategy: &str) {
+    let engine = engine(strategy.parse().unwrap(), Features::SUPPORTED);
+    let mut report = Report::default();
+    for entry in std::fs::read_dir(repository("tests/scripts")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let mut found = updraft::wast::run(&engine, &text)
+            .unwrap_or_else(|error| panic!("{}:{error}", path.display()));
+        for remark in found.failed.iter_mut().chain(&mut found.skipped) {
+            let Remark { line, column, message } = &*remark;
+            remark.message = format!("{}:{line}:{column}: {message}", path.display());
+        }
+        report.append(found);
+    }
+    assert!(report.failed.is_empty(), "failed {}", lines(&report.failed));
+    assert!(report.skipped.is_empty(), "skipped {}", lines(&report.skipped));
+    assert!(report.passed > 0);
+}
+
+common::per_strategy!(own_scripts);
+
 #[test]
 fn every_feature_is_tested() {
     for feature in FEATURES {
