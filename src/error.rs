@@ -1,5 +1,6 @@
 //! What can go wrong while a program is linked and runs.
 
+use crate::exception::Exception;
 use crate::module::Module;
 use crate::tiers::CodePlace;
 use crate::vm::Place;
@@ -20,6 +21,9 @@ pub enum Error {
     /// The program trapped.
     #[error(transparent)]
     Trap(#[from] Trap),
+    /// The program threw an exception that nothing caught.
+    #[error(transparent)]
+    Exception(#[from] Exception),
     /// The program called `proc_exit` with this code, or a thread of it did.
     #[error("the program exited with code {0}")]
     Exit(i32),
@@ -133,6 +137,7 @@ impl Frame {
         let (offset, code) = match place {
             Place::Wasm(offset) => (Some(offset), None),
             Place::Machine(code) => (None, Some(code)),
+            Place::Bytecode(_) => (None, None),
         };
         Frame { func, name, offset, source: Vec::new(), module, code }
     }
@@ -153,30 +158,38 @@ impl std::error::Error for Trap {}
 impl fmt::Display for Trap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "trap: {}", self.code.message())?;
-        if self.thread == 0 {
-            write!(f, " in the main thread")?;
-        } else {
-            write!(f, " in thread {}", self.thread)?;
-        }
-        const SHOWN: usize = 24;
-        for (i, frame) in self.frames.iter().take(SHOWN).enumerate() {
-            write!(f, "\n  {i:>3}: {}", frame.name)?;
-            if let Some(offset) = frame.offset {
-                write!(f, " @ {offset:#x}")?;
-            }
-            for source in &frame.source {
-                write!(f, "\n       at {source}")?;
-                if let Some(function) = source.function.as_ref().filter(|_| frame.source.len() > 1)
-                {
-                    write!(f, " in {function}")?;
-                }
-            }
-        }
-        if self.frames.len() > SHOWN {
-            write!(f, "\n       ... {} more frames", self.frames.len() - SHOWN)?;
-        }
-        Ok(())
+        write_thread_and_frames(f, self.thread, &self.frames)
     }
+}
+
+/// Writes in which thread something happened, and the backtrace.
+pub(crate) fn write_thread_and_frames(
+    f: &mut fmt::Formatter<'_>,
+    thread: u32,
+    frames: &[Frame],
+) -> fmt::Result {
+    if thread == 0 {
+        write!(f, " in the main thread")?;
+    } else {
+        write!(f, " in thread {thread}")?;
+    }
+    const SHOWN: usize = 24;
+    for (i, frame) in frames.iter().take(SHOWN).enumerate() {
+        write!(f, "\n  {i:>3}: {}", frame.name)?;
+        if let Some(offset) = frame.offset {
+            write!(f, " @ {offset:#x}")?;
+        }
+        for source in &frame.source {
+            write!(f, "\n       at {source}")?;
+            if let Some(function) = source.function.as_ref().filter(|_| frame.source.len() > 1) {
+                write!(f, " in {function}")?;
+            }
+        }
+    }
+    if frames.len() > SHOWN {
+        write!(f, "\n       ... {} more frames", frames.len() - SHOWN)?;
+    }
+    Ok(())
 }
 
 /// Why a module cannot be instantiated with what was given.

@@ -114,9 +114,20 @@ pub const FEATURES: &[Feature] = &[
     Feature {
         name: "Exceptions (exnref)",
         proposal: "exceptions",
-        supported: false,
+        supported: true,
         note: "",
-        suites: &[suite("exceptions", &[])],
+        suites: &[Suite {
+            folder: "exceptions",
+            written_for: &[
+                "wasm1",
+                "wasm2",
+                "simd",
+                "tail-call",
+                "function-references",
+                "exceptions",
+            ],
+            except: &[("tag.wast", "gc")],
+        }],
         flags: WasmFeatures::EXCEPTIONS,
     },
     Feature {

@@ -64,7 +64,7 @@ impl HostFunc {
 ///
 /// # Safety
 /// The slots hold such values, references in the absolute form.
-unsafe fn read_values(
+pub(crate) unsafe fn read_values(
     types: &[wasmparser::ValType],
     values: *const u64,
     store: &StoreInner,
@@ -82,7 +82,7 @@ unsafe fn read_values(
     types.iter().map(read).collect()
 }
 
-fn write_values(from: &[Val], to: &mut [u64], store: &mut StoreInner) {
+pub(crate) fn write_values(from: &[Val], to: &mut [u64], store: &mut StoreInner) {
     let mut at = 0;
     for val in from {
         let [low, high] = val.to_slots(store);

@@ -1,6 +1,7 @@
 //! Instances as the host sees them.
 
 use crate::error::Error;
+use crate::exception::Tag;
 use crate::func::{Func, TypedFunc, no_export};
 use crate::linker::Extern;
 use crate::memory::{Global, Memory, Table};
@@ -39,6 +40,9 @@ impl Instance {
                 // From here on others may look into the table.
                 data.table(index).set_escapes(|r| data.absolute(r));
                 Extern::Table(Table { store: store.id, table: data.tables[index as usize] })
+            }
+            Item::Tag(index) => {
+                Extern::Tag(Tag { store: store.id, tag: data.tags[index as usize] })
             }
             Item::Global(index) => {
                 Extern::Global(Global { store: store.id, global: data.globals[index as usize] })

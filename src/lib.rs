@@ -39,6 +39,7 @@
 
 mod engine;
 mod error;
+mod exception;
 pub mod features;
 mod func;
 pub mod host;
@@ -58,6 +59,7 @@ pub mod wast;
 
 pub use engine::{Config, Engine};
 pub use error::{Error, Frame, LinkError, SourceLocation, Stopped, Trap};
+pub use exception::{Exception, ExnRef, Tag};
 pub use features::{Feature, Features};
 pub use func::{Caller, Func, TypedFunc};
 pub use host::wasi::{WasiCtx, WasiCtxBuilder};

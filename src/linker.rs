@@ -2,6 +2,7 @@
 
 use crate::engine::Engine;
 use crate::error::{Error, LinkError};
+use crate::exception::Tag;
 use crate::func::{Caller, Func, HostFunc, no_export, type_text};
 use crate::instance::Instance;
 use crate::memory::{Global, Memory, Table};
@@ -10,6 +11,7 @@ use crate::module::{ConstOp, Import, Item, Module, SegmentMode};
 use crate::store::{AsStore, Store, StoreInner, eval};
 use crate::val::{FuncType, Val, WasmTys};
 use crate::vm::builtins::init_table;
+use crate::vm::exceptions::TagBox;
 use crate::vm::instance::GlobalBox;
 use crate::vm::refs::FuncTarget;
 use crate::vm::{InstanceData, LinearMemory, Table as VmTable};
@@ -29,6 +31,8 @@ pub enum Extern {
     Table(Table),
     /// A global.
     Global(Global),
+    /// A tag of exceptions.
+    Tag(Tag),
 }
 
 #[derive(Clone)]
@@ -153,15 +157,20 @@ impl Linker {
                 .map_err(|cause| LinkError::Table { elements: ty.initial, cause })?;
             bound.tables.push(store.own_table(table));
         }
-        let thread = &raw mut *store.thread;
+        for index in env.imported_tags..env.tags.len() as u32 {
+            let export = module.exports.iter().find(|export| export.item == Item::Tag(index));
+            let name = export.map_or_else(|| format!("tag[{index}]"), |export| export.name.clone());
+            let ty = env.tag_type(index).clone();
+            bound.tags.push(store.own_tag(TagBox { ty, name }));
+        }
         let instance = InstanceData::new(
             module.clone(),
             store,
-            thread,
             bound.functions,
             bound.tables,
             bound.memories,
             bound.globals,
+            bound.tags,
         );
         let instance = store.own_instance(instance);
         Ok(Instance { store: store.id, data: instance })
@@ -251,12 +260,24 @@ impl Linker {
                 }
                 bound.globals.push(global.global);
             }
+            (Item::Tag(index), Some(Definition::Extern(Extern::Tag(tag)))) => {
+                if let Some(error) = owned_by_other(tag.store) {
+                    return Err(error);
+                }
+                let (wanted, found) = (env.tag_type(index), &tag.target(store).ty);
+                if wanted != found {
+                    let text = |ty| format!("a tag of type {}", type_text(ty));
+                    return Err(mismatch(text(wanted), text(found)));
+                }
+                bound.tags.push(tag.tag);
+            }
             (item, Some(definition)) => {
                 let found = match definition {
                     Definition::Host(_) | Definition::Extern(Extern::Func(_)) => "a function",
                     Definition::Extern(Extern::Memory(_)) => "a memory",
                     Definition::Extern(Extern::Table(_)) => "a table",
                     Definition::Extern(Extern::Global(_)) => "a global",
+                    Definition::Extern(Extern::Tag(_)) => "a tag",
                 };
                 return Err(mismatch(format!("a {}", item.kind()), found.to_owned()));
             }
@@ -310,6 +331,7 @@ struct Bound {
     memories: Vec<Arc<LinearMemory>>,
     tables: Vec<*const VmTable>,
     globals: Vec<*const GlobalBox>,
+    tags: Vec<*const TagBox>,
 }
 
 /// Import matching of limits (core specification, "External Typing").

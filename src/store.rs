@@ -6,6 +6,7 @@ use crate::func::{Caller, Func, HostFunc};
 use crate::module::ConstOp;
 use crate::threads::{Attachment, Group, Limits};
 use crate::val::{FuncType, GlobalType};
+use crate::vm::exceptions::{Exceptions, TagBox};
 use crate::vm::instance::GlobalBox;
 use crate::vm::refs::{FuncTarget, RefArena};
 use crate::vm::thread::HOST_RESERVE;
@@ -55,6 +56,8 @@ pub struct StoreInner {
     globals: Vec<Box<GlobalBox>>,
     cells: Vec<Box<GlobalCell>>,
     pub(crate) refs: RefArena,
+    tags: Vec<Arc<TagBox>>,
+    pub(crate) exceptions: Exceptions,
     pub(crate) thread: Box<VmThread>,
 }
 
@@ -79,15 +82,20 @@ impl Store {
         sys::install(hooks::record_native)
             .map_err(|source| Error::System { what: "cannot install signal handlers", source })?;
         let slots = engine.config().value_stack / size_of::<u64>();
+        let id_of_store = NEXT.fetch_add(1, Ordering::Relaxed);
+        let mut thread = VmThread::new(group, id, slots)?;
+        thread.store = id_of_store;
         Ok(Store {
             inner: Box::new(StoreInner {
-                id: NEXT.fetch_add(1, Ordering::Relaxed),
+                id: id_of_store,
                 instances: Vec::new(),
                 tables: Vec::new(),
                 globals: Vec::new(),
                 cells: Vec::new(),
                 refs: RefArena::default(),
-                thread: VmThread::new(group, id, slots)?,
+                tags: Vec::new(),
+                exceptions: Exceptions::default(),
+                thread,
             }),
         })
     }
@@ -128,6 +136,19 @@ impl StoreInner {
     /// Makes sure that a handle belongs here.
     pub(crate) fn check(&self, id: u64) {
         assert_eq!(self.id, id, "a handle was used with another store than its own");
+    }
+
+    pub(crate) fn own_tag(&mut self, tag: TagBox) -> *const TagBox {
+        self.tags.push(Arc::new(tag));
+        Arc::as_ptr(self.tags.last().expect("just pushed"))
+    }
+
+    pub(crate) fn tables(&self) -> impl Iterator<Item = &Table> {
+        self.tables.iter().map(|table| &**table)
+    }
+
+    pub(crate) fn globals(&self) -> impl Iterator<Item = &GlobalBox> {
+        self.globals.iter().map(|global| &**global)
     }
 
     pub(crate) fn own_table(&mut self, table: Table) -> *const Table {

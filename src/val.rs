@@ -1,5 +1,6 @@
 //! Values as the host sees them.
 
+use crate::exception::ExnRef;
 use crate::func::Func;
 use crate::module::canonical;
 use crate::store::StoreInner;
@@ -27,6 +28,8 @@ pub enum Val {
     FuncRef(Option<Func>),
     /// Reference to a host value, or null.
     ExternRef(Option<ExternRef>),
+    /// Reference to an exception, or null.
+    ExnRef(Option<ExnRef>),
 }
 
 /// A host value that wasm code can hold but not look into. The store keeps it alive once it was passed in.
@@ -58,6 +61,7 @@ impl Val {
             Val::V128(_) => ValType::V128,
             Val::FuncRef(_) => ValType::FUNCREF,
             Val::ExternRef(_) => ValType::EXTERNREF,
+            Val::ExnRef(_) => ValType::EXNREF,
         }
     }
 
@@ -69,6 +73,8 @@ impl Val {
             Val::FuncRef(Some(func)) => canonical::is_function_of(&func.ty_inner(store), wanted),
             Val::ExternRef(None) => wanted.is_nullable() && is_extern(wanted),
             Val::ExternRef(Some(_)) => is_extern(wanted),
+            Val::ExnRef(None) => wanted.is_nullable() && is_exception(wanted),
+            Val::ExnRef(Some(_)) => is_exception(wanted),
             _ => false,
         }
     }
@@ -83,6 +89,7 @@ impl Val {
             ValType::F64 => Val::F64(0),
             ValType::V128 => Val::V128(0),
             ValType::Ref(ty) if is_extern(ty) => Val::ExternRef(None),
+            ValType::Ref(ty) if is_exception(ty) => Val::ExnRef(None),
             ValType::Ref(_) => Val::FuncRef(None),
         }
     }
@@ -95,8 +102,9 @@ impl Val {
             Val::F32(v) => [u64::from(*v), 0],
             Val::F64(v) => [*v, 0],
             Val::V128(v) => [*v as u64, (*v >> 64) as u64],
-            Val::FuncRef(None) | Val::ExternRef(None) => [0, 0],
+            Val::FuncRef(None) | Val::ExternRef(None) | Val::ExnRef(None) => [0, 0],
             Val::FuncRef(Some(func)) => [func.to_ref(store).0, 0],
+            Val::ExnRef(Some(exception)) => [exception.to_ref(store), 0],
             Val::ExternRef(Some(value)) => [store.refs.external(value.0.clone()).0, 0],
         }
     }
@@ -114,6 +122,9 @@ impl Val {
                 // SAFETY: a non-null externref points to a box of the store's arena.
                 ExternRef(unsafe { &*(slots[0] as *const ExternBox) }.0.clone())
             })),
+            ValType::Ref(ty) if is_exception(ty) => {
+                Val::ExnRef((slots[0] != 0).then(|| ExnRef(store.exceptions.get(slots[0]))))
+            }
             // SAFETY: by contract.
             ValType::Ref(_) => Val::FuncRef(unsafe { Func::from_ref(Ref(slots[0]), store) }),
         }
@@ -122,6 +133,10 @@ impl Val {
 
 fn is_extern(ty: RefType) -> bool {
     ty.heap_type() == HeapType::EXTERN
+}
+
+fn is_exception(ty: RefType) -> bool {
+    ty.heap_type() == RefType::EXN.heap_type()
 }
 
 fn is_function(ty: RefType) -> bool {

@@ -82,8 +82,10 @@ pub struct VmContext {
     pub budget_quantum: i64,
     /// Parameters for which there are no registers, where native functions have the `tailcc` convention.
     pub spill: *mut u64,
+    /// Per tag index: what tells the tag from all others of the store.
+    pub tags: *const *const (),
     /// Room for later fields.
-    pub reserved: [usize; 3],
+    pub reserved: [usize; 2],
 }
 
 const _: () = assert!(size_of::<VmContext>() == GLOBALS_OFFSET);
@@ -101,6 +103,16 @@ pub struct TableDesc {
     pub base: *mut u64,
     /// Number of elements.
     pub length: u64,
+}
+
+/// An exception as code sees it; a reference to it is its address.
+#[repr(C)]
+#[derive(Debug)]
+pub struct ExceptionDesc {
+    /// Its tag, as [`VmContext::tags`] has it.
+    pub tag: *const (),
+    /// Its values, in slots.
+    pub values: *const u64,
 }
 
 /// A memory as code sees it.
@@ -244,6 +256,8 @@ trap_codes! {
     OutOfMemory = 14, "out of memory";
     /// `call_ref` of a null reference.
     NullFunctionReference = 15, "null function reference";
+    /// `throw_ref` of a null reference.
+    NullExceptionReference = 16, "null exception reference";
 }
 
 /// Types in the signature of a [`Builtin`].
@@ -309,6 +323,15 @@ builtins! {
     CallRef "updraft_call_ref" (I64, Ptr) -> I32;
     /// `(reference, slots, frame) -> status`: `return_call_ref` of any reference.
     TailCallRef "updraft_tail_call_ref" (I64, Ptr, Ptr) -> I32;
+    /// `(tag, slots) -> status`: `throw`. The status is never success; what has been recorded is the exception, or why the thread must
+    /// stop.
+    Throw "updraft_throw" (I32, Ptr) -> I32;
+    /// `(reference) -> status`: `throw_ref`, in the same way.
+    ThrowRef "updraft_throw_ref" (I64) -> I32;
+    /// `() -> exception or null`: after a failure, the exception if it was one.
+    Caught "updraft_caught" () -> Ptr;
+    /// `(whether its reference is kept) -> status`: the exception has found its handler, and its values have been taken.
+    Catch "updraft_catch" (I32) -> I32;
     /// `(slots, frame) -> status`: makes the tail call that an OSR entry has noted, if there is one.
     TailPending "updraft_tail_pending" (Ptr, Ptr) -> I32;
     /// `(trap code)`: traps. Never returns to the caller.

@@ -22,6 +22,10 @@ pub struct ModuleEnv {
     pub memories: Vec<MemoryType>,
     /// How many memories are imported.
     pub imported_memories: u32,
+    /// Per tag: its type index.
+    pub tags: Vec<u32>,
+    /// How many tags are imported.
+    pub imported_tags: u32,
     /// Globals.
     pub globals: Vec<GlobalType>,
     /// How many globals are imported.
@@ -39,6 +43,12 @@ impl ModuleEnv {
     #[must_use]
     pub fn function_type(&self, func: u32) -> &FuncType {
         &self.types[self.functions[func as usize] as usize]
+    }
+
+    /// Type of a tag.
+    #[must_use]
+    pub fn tag_type(&self, tag: u32) -> &FuncType {
+        &self.types[self.tags[tag as usize] as usize]
     }
 
     /// Whether the function is imported.

@@ -194,6 +194,11 @@ fn report(result: Result<i32, Error>, args: &Args) -> i32 {
             print_err(&format!("updraft: {trap}\n"));
             TRAPPED
         }
+        Err(Error::Exception(mut exception)) => {
+            exception.locate();
+            print_err(&format!("updraft: {exception}\n"));
+            TRAPPED
+        }
         Err(Error::Stopped(Stopped::TimedOut)) => {
             let seconds = args.timeout.unwrap_or_default().as_secs_f64();
             print_err(&format!("updraft: the program was ended after {seconds} s (--timeout)\n"));
@@ -260,7 +265,8 @@ fn value_text(value: &Val) -> String {
         Val::F32(v) => f32::from_bits(*v).to_string(),
         Val::F64(v) => f64::from_bits(*v).to_string(),
         Val::V128(v) => format!("{v:#034x}"),
-        Val::FuncRef(None) | Val::ExternRef(None) => "null".into(),
+        Val::FuncRef(None) | Val::ExternRef(None) | Val::ExnRef(None) => "null".into(),
+        Val::ExnRef(Some(_)) => "an exception".into(),
         Val::FuncRef(Some(_)) => "a function".into(),
         Val::ExternRef(Some(_)) => "a host value".into(),
     }

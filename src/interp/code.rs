@@ -5,8 +5,9 @@ use super::encode::Args;
 use super::isa::Op;
 use super::translate::{TranslateError, Translated, Translator};
 use std::cell::RefCell;
-use std::sync::Mutex;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::{Arc, Mutex};
 use updraft_jit::env::{ModuleEnv, slots};
 
 /// What a back-edge refers to, beside the code of its function.
@@ -25,8 +26,29 @@ pub(crate) struct Site {
     pub(crate) reserved: u16,
 }
 
-/// A function's code in the storage.
+/// What a `try_table` catches, and where that goes.
 #[derive(Clone, Copy, Debug)]
+pub(crate) struct Clause {
+    /// The tag; none for all.
+    pub(crate) tag: Option<u32>,
+    /// Whether the handler gets the exception's reference, behind its values.
+    pub(crate) keep: bool,
+    /// Where it goes on, in bytes from the function's start.
+    pub(crate) target: u32,
+    /// Where the values go.
+    pub(crate) to: Slot,
+}
+
+/// The code of a `try_table`'s body, in bytes from the function's start, and its clauses in order.
+#[derive(Clone, Debug)]
+pub(crate) struct Handlers {
+    pub(crate) start: u32,
+    pub(crate) end: u32,
+    pub(crate) clauses: Vec<Clause>,
+}
+
+/// A function's code in the storage.
+#[derive(Clone, Debug)]
 pub(crate) struct Stored {
     /// First byte.
     pub(crate) start: *const u8,
@@ -36,6 +58,8 @@ pub(crate) struct Stored {
     pub(crate) func: u32,
     /// The frame's link.
     pub(crate) link: Slot,
+    /// Its handlers of exceptions, inner ones before those around them.
+    pub(crate) handlers: Arc<[Handlers]>,
 }
 
 /// Memory for code: never moved, freed as a whole.
@@ -46,7 +70,8 @@ struct Storage {
     used: usize,
     /// Bytes of all chunks.
     bytes: usize,
-    functions: Vec<Stored>,
+    /// By address.
+    functions: BTreeMap<usize, Stored>,
 }
 
 impl Storage {
@@ -173,7 +198,9 @@ impl InterpCode {
         }
         let code = translated.encoder.code();
         let start = storage.store(code);
-        storage.functions.push(Stored { start, len: code.len(), func, link: translated.link });
+        let handlers = translated.handlers.into();
+        let stored = Stored { start, len: code.len(), func, link: translated.link, handlers };
+        storage.functions.insert(start as usize, stored);
         start
     }
 
@@ -199,9 +226,14 @@ impl InterpCode {
     /// The functions that have been translated, in the order of their addresses.
     pub(crate) fn functions(&self) -> Vec<Stored> {
         let storage = self.storage.lock().unwrap_or_else(|error| error.into_inner());
-        let mut functions = storage.functions.clone();
-        functions.sort_unstable_by_key(|function| function.start);
-        functions
+        storage.functions.values().cloned().collect()
+    }
+
+    /// The function that an instruction belongs to.
+    pub(crate) fn function_at(&self, ip: Ip) -> Option<Stored> {
+        let storage = self.storage.lock().unwrap_or_else(|error| error.into_inner());
+        let (_, function) = storage.functions.range(..=ip.0 as usize).next_back()?;
+        ((ip.0 as usize) < function.start as usize + function.len).then(|| function.clone())
     }
 
     /// Translates the function again, and hands the result with all its marks to `look`. Nothing is published.
@@ -232,5 +264,5 @@ impl InterpCode {
 pub(crate) fn find(functions: &[Stored], ip: Ip) -> Option<Stored> {
     let after = functions.partition_point(|function| function.start <= ip.0);
     let function = functions.get(after.checked_sub(1)?)?;
-    ((ip.0 as usize) < function.start as usize + function.len).then_some(*function)
+    ((ip.0 as usize) < function.start as usize + function.len).then(|| function.clone())
 }

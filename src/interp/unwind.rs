@@ -3,14 +3,15 @@
 //! Running code keeps nothing for this. Which function an instruction belongs to follows from its address; which operator it
 //! came from, from translating the function once more with the encoder recording.
 
-use super::code::{InterpCode, find};
-use super::dispatch::{Ctx, Fp, Ip, done, handler};
+use super::code::{Handlers, InterpCode, find};
+use super::dispatch::{Ctx, Fp, Ip, Out, Regs, done, handler, next};
 use super::encode::Mark;
 use super::handlers::{Entry, Link};
 use super::outside::hooks;
+use crate::module::ModuleInner;
 use std::collections::HashMap;
-use updraft_jit::abi::TrapCode;
-use updraft_jit::env::ModuleEnv;
+use updraft_jit::abi::{ExceptionDesc, TrapCode};
+use updraft_jit::env::{ModuleEnv, slots};
 
 /// What giving up needs to know of the module that runs.
 #[derive(Clone, Copy, Debug)]
@@ -40,24 +41,113 @@ unsafe fn add_frames(ctx: Ctx, mut ip: Ip, mut fp: Fp, mut at: At) {
     unsafe {
         let source: Source<'_> = hooks::source(ctx.0);
         let functions = source.code.functions();
-        let mut marks: HashMap<u32, Vec<Mark>> = HashMap::new();
+        let mut known: HashMap<u32, Vec<Mark>> = HashMap::new();
         while let Some(function) = find(&functions, ip) {
-            let marks = marks.entry(function.func).or_insert_with(|| {
-                InterpCode::inspect(source.env, source.bytes, function.func, |translated| {
-                    translated.encoder.marks().to_vec()
-                })
-                .unwrap_or_default()
-            });
+            let marks = known
+                .entry(function.func)
+                .or_insert_with(|| marks(source.env, source.bytes, function.func));
             let position = (ip.0 as usize - function.start as usize) as u32;
-            let count = marks.partition_point(|mark| match at {
-                At::This => mark.position.0 <= position,
-                At::Before => mark.position.0 < position,
-            });
-            let offset = count.checked_sub(1).map_or(0, |index| marks[index].offset);
+            let offset = offset(marks, BytecodePlace { position, at });
             hooks::add_frame(ctx.0, function.func, offset);
             let Link { ip: caller, fp: frame } = Link::read(fp, function.link);
             (ip, fp, at) = (caller, frame, At::Before);
         }
+    }
+}
+
+/// A place in the bytecode of a function.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BytecodePlace {
+    /// In bytes from its start.
+    position: u32,
+    at: At,
+}
+
+/// Finds the operators of places in bytecode.
+#[derive(Default)]
+pub(crate) struct Offsets(HashMap<(usize, u32), Vec<Mark>>);
+
+impl Offsets {
+    /// The offset of the operator in the module.
+    pub(crate) fn find(&mut self, module: &ModuleInner, func: u32, place: BytecodePlace) -> u32 {
+        let key = (std::ptr::from_ref(module) as usize, func);
+        let marks = self.0.entry(key).or_insert_with(|| marks(&module.env, &module.bytes, func));
+        offset(marks, place)
+    }
+}
+
+fn marks(env: &ModuleEnv, bytes: &[u8], func: u32) -> Vec<Mark> {
+    let marks =
+        InterpCode::inspect(env, bytes, func, |translated| translated.encoder.marks().to_vec());
+    marks.unwrap_or_default()
+}
+
+fn offset(marks: &[Mark], place: BytecodePlace) -> u32 {
+    let count = marks.partition_point(|mark| match place.at {
+        At::This => mark.position.0 <= place.position,
+        At::Before => mark.position.0 < place.position,
+    });
+    count.checked_sub(1).map_or(0, |index| marks[index].offset)
+}
+
+/// Looks for a handler of the exception in flight in the frames from `ip` outwards. Where there is one, the values are put
+/// where it expects them, and it is where to go on. Otherwise the frames go to the backtrace.
+///
+/// Nothing is translated for that: an exception may be caught further out, and often is.
+unsafe fn catch(ctx: Ctx, mut ip: Ip, mut fp: Fp, mut at: At) -> Option<(Ip, Fp)> {
+    // SAFETY: the contract; the links of all frames of this execution are in place, and frames have room for what
+    // branches to their labels carry.
+    unsafe {
+        let exception = hooks::in_flight(ctx.0);
+        let ExceptionDesc { tag, values } = *exception;
+        let source: Source<'_> = hooks::source(ctx.0);
+        let mut frames = Vec::new();
+        while let Some(function) = source.code.function_at(ip) {
+            let position = (ip.0 as usize - function.start as usize) as u32;
+            let inside = |handlers: &&Handlers| match at {
+                At::This => (handlers.start..handlers.end).contains(&position),
+                At::Before => (handlers.start + 1..=handlers.end).contains(&position),
+            };
+            let mut clauses = function.handlers.iter().filter(inside).flat_map(|h| &h.clauses);
+            let clause = clauses.find(|clause| {
+                clause.tag.is_none_or(|index| *(*ctx.0).tags.add(index as usize) == tag)
+            });
+            if let Some(clause) = clause {
+                let to = fp.at(clause.to);
+                let count = match clause.tag {
+                    Some(tag) => slots(source.env.tag_type(tag).params()) as usize,
+                    None => 0,
+                };
+                to.copy_from(values, count);
+                if clause.keep {
+                    *to.add(count) = exception as u64;
+                }
+                hooks::catch(ctx.0, clause.keep);
+                return Some((Ip(function.start.add(clause.target as usize)), fp));
+            }
+            frames.push((function.func, BytecodePlace { position, at }));
+            let Link { ip: caller, fp: frame } = Link::read(fp, function.link);
+            (ip, fp, at) = (caller, frame, At::Before);
+        }
+        for (func, place) in frames {
+            hooks::add_bytecode_frame(ctx.0, func, place);
+        }
+        None
+    }
+}
+
+/// Leaves the frames from `ip` outwards, the cause having been recorded, up to a handler if it is an exception.
+unsafe fn leave_frames(mut r: Regs, at: At) -> Out {
+    // SAFETY: the contract.
+    unsafe {
+        if hooks::in_flight(r.ctx.0).is_null() {
+            add_frames(r.ctx, r.ip, r.fp, at);
+            return done(1);
+        }
+        let Some((ip, fp)) = catch(r.ctx, r.ip, r.fp, at) else { return done(1) };
+        r.fp = fp;
+        r.reload();
+        next(r.at(ip))
     }
 }
 
@@ -71,14 +161,12 @@ handler! {
 
     /// The cause is recorded; gives up at the running instruction.
     fn give_up[](r) {
-        add_frames(r.ctx, r.ip, r.fp, At::This);
-        done(1)
+        leave_frames(r, At::This)
     }
 
     /// The cause is recorded; gives up in the call before the instruction.
     fn give_up_after_call[](r) {
-        add_frames(r.ctx, r.ip, r.fp, At::Before);
-        done(1)
+        leave_frames(r, At::Before)
     }
 
     /// The value stack has no room for the frame of the function that the instruction enters.

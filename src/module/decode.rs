@@ -103,7 +103,11 @@ impl Decoded {
                             env.imported_globals += 1;
                             Item::Global(env.imported_globals - 1)
                         }
-                        TypeRef::Tag(_) => unreachable!("the validator refuses tags"),
+                        TypeRef::Tag(ty) => {
+                            env.tags.push(ty.func_type_idx);
+                            env.imported_tags += 1;
+                            Item::Tag(env.imported_tags - 1)
+                        }
                     };
                     let (module, name) = (import.module.to_owned(), import.name.to_owned());
                     self.imports.push(Import { module, name, item });
@@ -131,6 +135,11 @@ impl Decoded {
                     env.memories.push(memory?);
                 }
             }
+            Payload::TagSection(tags) => {
+                for tag in tags {
+                    env.tags.push(tag?.func_type_idx);
+                }
+            }
             Payload::GlobalSection(globals) => {
                 for global in globals {
                     let mut global = global?;
@@ -149,7 +158,7 @@ impl Decoded {
                         ExternalKind::Table => Item::Table(export.index),
                         ExternalKind::Memory => Item::Memory(export.index),
                         ExternalKind::Global => Item::Global(export.index),
-                        ExternalKind::Tag => unreachable!("the validator refuses tags"),
+                        ExternalKind::Tag => Item::Tag(export.index),
                     };
                     self.exports.push(Export { name: export.name.to_owned(), item });
                 }

@@ -109,6 +109,8 @@ pub enum Item {
     Memory(u32),
     /// A global.
     Global(u32),
+    /// A tag of exceptions.
+    Tag(u32),
 }
 
 impl Item {
@@ -120,6 +122,7 @@ impl Item {
             Item::Table(_) => "table",
             Item::Memory(_) => "memory",
             Item::Global(_) => "global",
+            Item::Tag(_) => "tag",
         }
     }
 }

@@ -5,7 +5,7 @@
 //! signal unwinds over them; the rest hold nothing that could be lost.
 
 use super::hooks::{self, thread};
-use super::{InstanceData, LinearMemory, sys};
+use super::{InstanceData, LinearMemory, exceptions, sys};
 use crate::module::ElementItems;
 use crate::store::eval;
 use crate::threads::WaitResult;
@@ -25,6 +25,10 @@ fn address(builtin: Builtin) -> usize {
         Builtin::TailCallIndirect => tail_call_indirect as *const () as usize,
         Builtin::CallRef => call_ref as *const () as usize,
         Builtin::TailCallRef => tail_call_ref as *const () as usize,
+        Builtin::Throw => throw as *const () as usize,
+        Builtin::ThrowRef => throw_ref as *const () as usize,
+        Builtin::Caught => caught as *const () as usize,
+        Builtin::Catch => catch as *const () as usize,
         Builtin::TailPending => tail_pending as *const () as usize,
         Builtin::Raise => sys::raise_address(),
         Builtin::RaisePending => sys::raise_pending_address(),
@@ -162,6 +166,38 @@ unsafe extern "C" fn tail_call_ref(
                 }
             });
         status.unwrap_or(status::FAILED)
+    }
+}
+
+pub(crate) unsafe extern "C" fn throw(ctx: *mut VmContext, tag: u32, values: *mut u64) -> u32 {
+    // SAFETY: by the module's contract.
+    unsafe {
+        in_host(ctx, || exceptions::throw(ctx, tag, values));
+    }
+    status::FAILED
+}
+
+pub(crate) unsafe extern "C" fn throw_ref(ctx: *mut VmContext, reference: u64) -> u32 {
+    // SAFETY: by the module's contract.
+    unsafe {
+        in_host(ctx, || match reference {
+            0 => hooks::trap(ctx, TrapCode::NullExceptionReference),
+            _ => exceptions::throw_ref(ctx, reference),
+        });
+    }
+    status::FAILED
+}
+
+unsafe extern "C" fn caught(ctx: *mut VmContext) -> *const u8 {
+    // SAFETY: by the module's contract.
+    unsafe { hooks::in_flight(ctx).cast() }
+}
+
+unsafe extern "C" fn catch(ctx: *mut VmContext, keep: u32) -> u32 {
+    // SAFETY: by the module's contract.
+    match unsafe { in_host(ctx, || exceptions::catch(ctx, keep != 0)) } {
+        Some(()) => status::DONE,
+        None => status::FAILED,
     }
 }
 

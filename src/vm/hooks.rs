@@ -7,14 +7,14 @@
 
 use super::refs::{FuncTarget, function_of};
 use super::thread::TailCall;
-use super::{InstanceData, Place, VmThread, sys};
+use super::{InstanceData, Place, VmThread, exceptions, sys};
 use crate::error::{Error, Stopped};
 use crate::func::Caller;
 use crate::interp;
 use crate::threads::Cause;
 use crate::tiers;
 use std::sync::atomic::Ordering;
-use updraft_jit::abi::{Ref, TrapCode, VmContext, status};
+use updraft_jit::abi::{ExceptionDesc, Ref, TrapCode, VmContext, status};
 use updraft_jit::env::{slots, slots_of};
 use wasmparser::{FuncType, ValType};
 
@@ -56,6 +56,38 @@ pub(crate) unsafe fn add_frame(ctx: *mut VmContext, func: u32, wasm_offset: u32)
     // SAFETY: by contract.
     let (thread, instance) = unsafe { (thread(ctx), InstanceData::of(ctx)) };
     thread.add_frame(&instance.module, func, Place::Wasm(wasm_offset));
+}
+
+/// Adds an interpreted frame to the exception in flight, whose operator is looked for only when somebody asks.
+///
+/// # Safety
+/// See the module.
+pub(crate) unsafe fn add_bytecode_frame(
+    ctx: *mut VmContext,
+    func: u32,
+    place: interp::BytecodePlace,
+) {
+    // SAFETY: by contract.
+    let (thread, instance) = unsafe { (thread(ctx), InstanceData::of(ctx)) };
+    thread.add_frame(&instance.module, func, Place::Bytecode(place));
+}
+
+/// The exception in flight, or null.
+///
+/// # Safety
+/// See the module.
+pub(crate) unsafe fn in_flight(ctx: *mut VmContext) -> *const ExceptionDesc {
+    // SAFETY: by contract.
+    unsafe { exceptions::in_flight(ctx) }.cast()
+}
+
+/// Ends the flight of an exception.
+///
+/// # Safety
+/// See the module.
+pub(crate) unsafe fn catch(ctx: *mut VmContext, keep: bool) {
+    // SAFETY: by contract.
+    unsafe { exceptions::catch(ctx, keep) }
 }
 
 /// What the interpreter must know of the module of a context to resolve a backtrace.
@@ -172,7 +204,10 @@ pub(crate) fn slots_len(ty: &FuncType) -> usize {
 }
 
 /// Makes the references among these values independent of their instance.
-unsafe fn make_absolute(instance: &InstanceData, types: &[ValType], values: *mut u64) {
+///
+/// # Safety
+/// The instance's store is held by this thread, and the values have these types.
+pub(crate) unsafe fn make_absolute(instance: &InstanceData, types: &[ValType], values: *mut u64) {
     let mut at = 0;
     for ty in types {
         if ty.is_reference_type() {

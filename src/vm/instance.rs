@@ -1,5 +1,6 @@
 //! Instances: a context for code, and what owns the things that the context points to.
 
+use super::exceptions::TagBox;
 use super::refs::FuncTarget;
 use super::{LinearMemory, Table, VmThread};
 use crate::module::Module;
@@ -44,6 +45,7 @@ pub(crate) struct InstanceData {
     memory_descs: Box<[MemoryDesc]>,
     imported_cells: Box<[*mut GlobalCell]>,
     pub globals: Box<[*const GlobalBox]>,
+    pub tags: Box<[*const TagBox]>,
     dropped_data: Box<[Cell<bool>]>,
     dropped_elements: Box<[Cell<bool>]>,
     /// See [`VmContext::spill`]. Code writes to it.
@@ -55,11 +57,11 @@ impl InstanceData {
     pub fn new(
         module: Module,
         store: *mut StoreInner,
-        thread: *mut VmThread,
         functions: Vec<FuncTarget>,
         tables: Vec<*const Table>,
         memories: Vec<Arc<LinearMemory>>,
         imported_globals: Vec<*const GlobalBox>,
+        tags: Vec<*const TagBox>,
     ) -> Box<InstanceData> {
         // SAFETY: the tables and globals belong to the store that makes this instance.
         let table_descs = tables.iter().map(|t| unsafe { (**t).desc() }).collect();
@@ -87,10 +89,13 @@ impl InstanceData {
             memory_descs,
             imported_cells,
             globals: imported_globals.into(),
+            tags: tags.into(),
         });
         let memory0 = instance.memory_descs.first().copied();
         let code = &instance.module.code;
         code.add_instance();
+        // SAFETY: the store makes this instance for its thread.
+        let thread: *mut VmThread = unsafe { &raw mut *(*store).thread };
         let quantum = crate::tiers::quantum(instance.module.engine.config());
         let context = VmContext {
             budget: crate::tiers::first_budget(quantum).into(),
@@ -106,7 +111,8 @@ impl InstanceData {
             instance: (&raw const *instance).cast(),
             budget_quantum: quantum,
             spill: instance.spill.as_ptr().cast::<u64>().cast_mut(),
-            reserved: [0; 3],
+            tags: instance.tags.as_ptr().cast(),
+            reserved: [0; 2],
         };
         // SAFETY: freshly allocated with room and alignment for a context; the zeroed globals behind it are untouched.
         unsafe { ctx.write(context) };

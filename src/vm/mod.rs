@@ -8,6 +8,7 @@
 )]
 
 pub(crate) mod builtins;
+pub(crate) mod exceptions;
 pub(crate) mod hooks;
 pub(crate) mod instance;
 pub(crate) mod memory;

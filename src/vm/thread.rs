@@ -1,9 +1,12 @@
 //! A thread that runs wasm: its stacks, its place in the group, and the failure that it is unwinding with.
 
 use super::InstanceData;
+use super::exceptions::ExceptionBox;
 use super::refs::FuncTarget;
 use super::sys::ValueStack;
 use crate::error::{Error, Frame, Trap};
+use crate::exception::Exception;
+use crate::interp::{BytecodePlace, Offsets};
 use crate::module::Module;
 use crate::threads::Group;
 use crate::tiers::CodePlace;
@@ -28,6 +31,8 @@ pub(crate) struct VmThread {
     tail: Option<TailCall>,
     /// Its arguments.
     tail_arguments: Vec<u64>,
+    /// The id of the store.
+    pub store: u64,
     /// Whether the innermost segment was entered by an invoker, and not by an OSR entry.
     pub invoked: bool,
     /// How many calls from the host are running.
@@ -44,10 +49,15 @@ pub(crate) struct TailCall {
     pub target: FuncTarget,
 }
 
-/// A failure on its way out of wasm.
+/// A failure, or an exception in flight, on its way out of wasm.
 struct Failure {
-    error: Error,
+    cause: Cause,
     frames: Vec<RawFrame>,
+}
+
+enum Cause {
+    Error(Error),
+    Exception(Arc<ExceptionBox>),
 }
 
 struct RawFrame {
@@ -60,6 +70,8 @@ struct RawFrame {
 pub(crate) enum Place {
     /// At this byte of the module.
     Wasm(u32),
+    /// In this place of its bytecode.
+    Bytecode(BytecodePlace),
     Machine(CodePlace),
 }
 
@@ -83,6 +95,7 @@ impl VmThread {
             failure: None,
             tail: None,
             tail_arguments: Vec::new(),
+            store: 0,
             invoked: false,
             depth: 0,
             random: 0,
@@ -132,7 +145,55 @@ impl VmThread {
 
     /// Records why wasm is being left. The first cause stays.
     pub fn fail(&mut self, error: Error) {
-        self.failure.get_or_insert_with(|| Box::new(Failure { error, frames: Vec::new() }));
+        // Nothing catches a trap, a stop or an exit that came while an exception was in flight.
+        if self.exception().is_some() {
+            self.failure = None;
+        }
+        let cause = || match error {
+            // From a host function whose call of wasm has thrown it, or that throws itself.
+            Error::Exception(exception) if exception.is_of(self.store) => {
+                Cause::Exception(exception.into_inner())
+            }
+            error => Cause::Error(error),
+        };
+        if self.failure.is_none() {
+            self.failure = Some(Box::new(Failure { cause: cause(), frames: Vec::new() }));
+        }
+    }
+
+    /// Puts an exception into flight.
+    pub fn throw(&mut self, exception: Arc<ExceptionBox>) {
+        if self.failure.is_none() {
+            let cause = Cause::Exception(exception);
+            self.failure = Some(Box::new(Failure { cause, frames: Vec::new() }));
+        }
+    }
+
+    /// The exception in flight.
+    pub fn exception(&self) -> Option<&Arc<ExceptionBox>> {
+        match &self.failure.as_ref()?.cause {
+            Cause::Exception(exception) => Some(exception),
+            Cause::Error(_) => None,
+        }
+    }
+
+    /// Takes the exception in flight for a handler.
+    pub fn catch(&mut self) -> Option<Arc<ExceptionBox>> {
+        self.exception()?;
+        match self.failure.take()?.cause {
+            Cause::Exception(exception) => Some(exception),
+            Cause::Error(_) => None,
+        }
+    }
+
+    /// The first slot of the value stack.
+    pub fn value_stack(&self) -> *const u64 {
+        self.value_stack.base()
+    }
+
+    /// Arguments of the tail call that was noted.
+    pub fn tail_arguments(&self) -> &[u64] {
+        &self.tail_arguments
     }
 
     /// Records a trap.
@@ -157,13 +218,26 @@ impl VmThread {
                 "wasm was left without a cause; this is a defect of the engine",
             )));
         };
-        let Failure { error, frames } = *failure;
-        let Error::Trap(mut trap) = error else { return error };
-        // A trap that passed through the host already has its inner frames.
-        trap.frames.extend(
-            frames.into_iter().map(|frame| Frame::new(frame.module, frame.func, frame.place)),
-        );
-        Error::Trap(trap)
+        let Failure { cause, frames } = *failure;
+        let mut bytecode = Offsets::default();
+        let frames = frames.into_iter().map(|RawFrame { module, func, place }| {
+            let place = match place {
+                Place::Bytecode(place) => Place::Wasm(bytecode.find(&module, func, place)),
+                other => other,
+            };
+            Frame::new(module, func, place)
+        });
+        match cause {
+            // A trap that passed through the host already has its inner frames.
+            Cause::Error(Error::Trap(mut trap)) => {
+                trap.frames.extend(frames);
+                Error::Trap(trap)
+            }
+            Cause::Error(error) => error,
+            Cause::Exception(exception) => {
+                Error::Exception(Exception::new(exception, self.id, frames.collect()))
+            }
+        }
     }
 
     /// Whether there is room for so many slots of the value stack.

@@ -22,6 +22,10 @@ pub(super) fn argument(argument: &WastArg<'_>) -> Option<Val> {
             HeapType::Abstract { ty: AbstractHeapType::Func | AbstractHeapType::NoFunc, .. }
             | HeapType::Concrete(_),
         ) => Val::FuncRef(None),
+        WastArgCore::RefNull(HeapType::Abstract {
+            ty: AbstractHeapType::Exn | AbstractHeapType::NoExn,
+            ..
+        }) => Val::ExnRef(None),
         WastArgCore::RefExtern(value) => Val::ExternRef(Some(ExternRef::new(*value))),
         _ => return None,
     })
@@ -84,7 +88,7 @@ fn core_fits(value: &Val, want: &WastRetCore<'_>) -> Option<bool> {
 }
 
 fn is_null(value: &Val) -> bool {
-    matches!(value, Val::FuncRef(None) | Val::ExternRef(None))
+    matches!(value, Val::FuncRef(None) | Val::ExternRef(None) | Val::ExnRef(None))
 }
 
 // The NaN patterns of the core specification, "Numerics": canonical ones have only the highest bit of the payload, of either sign;

@@ -65,7 +65,8 @@ impl WasmThread {
             instance: ptr::null(),
             budget_quantum: 1_000,
             spill: std::ptr::null_mut(),
-            reserved: [0; 3],
+            tags: std::ptr::null(),
+            reserved: [0; 2],
         }));
         let thread = Box::new(UnsafeCell::new(ThreadState {
             state: AtomicU32::new(state::HOST),

@@ -279,9 +279,15 @@ impl<'c> Translator<'_, 'c, '_> {
         let leave = self.cold_block();
         self.b.build_conditional_branch(failed, leave, next)?;
         self.b.position_at_end(leave);
+        self.raise_pending()?;
+        self.b.position_at_end(next);
+        Ok(())
+    }
+
+    /// Leaves with the cause that the runtime has recorded.
+    pub(super) fn raise_pending(&mut self) -> Result<()> {
         self.call_builtin(Builtin::RaisePending, &[])?;
         self.b.build_unreachable()?;
-        self.b.position_at_end(next);
         Ok(())
     }
 

@@ -65,6 +65,11 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
             let call = [self.i32(func).into(), slots.into()];
             return self.tail_call_outside(Builtin::Enter, &call, slots);
         }
+        if then == Then::GoOn && self.catches() {
+            let place = self.argument_slots(ty, &arguments)?;
+            let call = [self.i32(func).into(), place.into(), self.no_frame().into()];
+            return self.call_in_try(ty, Builtin::Enter, &call, place);
+        }
         let code = self.code(self.i64(u64::from(func)))?;
         if then == Then::Return {
             return self.tail_call(ty, code, &arguments);
@@ -115,8 +120,13 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
         self.return_values()
     }
 
+    /// For a builtin that may answer to a tail call, where the call is none.
+    fn no_frame(&self) -> PointerValue<'c> {
+        self.i64(u64::MAX).const_to_pointer(self.unit.types.ptr)
+    }
+
     /// Slots with these arguments, and room for the results.
-    fn argument_slots(
+    pub(super) fn argument_slots(
         &mut self,
         ty: &FuncType,
         arguments: &[BasicValueEnum<'c>],
@@ -197,6 +207,13 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
             return self.tail_call_outside(Builtin::TailCallIndirect, &call, slots);
         }
 
+        if then == Then::GoOn && self.catches() {
+            let place = self.argument_slots(ty, &arguments)?;
+            let (table, canonical) = (self.i32(table_index), self.i32(canonical));
+            let call = [table.into(), index.into(), canonical.into(), place.into()];
+            return self.call_in_try(ty, Builtin::CallIndirect, &call, place);
+        }
+
         let (inside, fast, slow) = (self.block(), self.block(), self.cold_block());
         let table = self.field(Field::Table(table_index))?;
         let length = self.displace(table, offset_of!(TableDesc, length) as u64)?;
@@ -238,6 +255,11 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
             let slots = self.argument_slots(ty, &arguments)?;
             let call = [reference.into(), slots.into()];
             return self.tail_call_outside(Builtin::TailCallRef, &call, slots);
+        }
+        if then == Then::GoOn && self.catches() {
+            let place = self.argument_slots(ty, &arguments)?;
+            let call = [reference.into(), place.into()];
+            return self.call_in_try(ty, Builtin::CallRef, &call, place);
         }
         let (fast, slow) = (self.block(), self.cold_block());
         let local = self.b.build_int_truncate(reference, self.unit.types.i1, "")?;

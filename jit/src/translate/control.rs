@@ -8,6 +8,7 @@ use wasmparser::{BlockType, BrTable, Operator, OperatorsReader, ValType};
 use super::budget::LoopWeight;
 use super::build::internal;
 use super::checked::Checked;
+use super::exceptions::Handlers;
 use super::{Shape, Translator};
 use crate::abi::TrapCode;
 use crate::compile::Level;
@@ -55,11 +56,22 @@ pub(super) struct Frame<'c, 'e> {
     pub checked: Option<Checked<'c, 'e>>,
     /// Whether there is a branch to the loop's header.
     pub turns: bool,
+    /// If it is a `try_table`: what it catches.
+    pub handlers: Option<Handlers<'c>>,
 }
 
 impl<'c, 'e> Frame<'c, 'e> {
     pub(super) fn new(kind: FrameKind<'c>, signature: BlockSignature<'e>, height: usize) -> Self {
-        Frame { kind, signature, height, exit: None, start: None, checked: None, turns: false }
+        Frame {
+            kind,
+            signature,
+            height,
+            exit: None,
+            start: None,
+            checked: None,
+            turns: false,
+            handlers: None,
+        }
     }
 
     fn branch_types(&self) -> &'e [ValType] {
@@ -106,13 +118,12 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
     /// Reads over an operator of unreachable code. True if it may be where reachable code begins again.
     pub(super) fn skip(&mut self, operator: &Operator<'e>) -> Result<bool> {
         match operator {
-            Operator::Block { .. } | Operator::If { .. } => self.skipped += 1,
+            Operator::Block { .. } | Operator::If { .. } | Operator::TryTable { .. } => {
+                self.skipped += 1;
+            }
             Operator::Loop { .. } => {
                 self.skipped += 1;
                 self.next_loop += 1;
-            }
-            Operator::TryTable { .. } | Operator::Try { .. } => {
-                return Err(self.unsupported("exception handling"));
             }
             Operator::Else => return Ok(self.skipped == 0),
             Operator::End if self.skipped == 0 => return Ok(true),
@@ -133,7 +144,7 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
         }
     }
 
-    fn open(&mut self, kind: FrameKind<'c>, ty: BlockType) -> Result<()> {
+    pub(super) fn open(&mut self, kind: FrameKind<'c>, ty: BlockType) -> Result<()> {
         let signature = self.signature(ty);
         let height = self.stack.len() - signature.params.len();
         self.frames.push(Frame::new(kind, signature, height));
@@ -184,7 +195,10 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
         if self.reachable && self.frames.last().is_some_and(|frame| frame.exit.is_some()) {
             self.leave_block()?;
         }
-        let frame = self.frames.pop().expect("it is still there");
+        let mut frame = self.frames.pop().expect("it is still there");
+        if let Some(handlers) = frame.handlers.take() {
+            self.end_handlers(handlers)?;
+        }
         if let FrameKind::Loop(_) = frame.kind {
             self.settle_weight();
         }

@@ -159,7 +159,9 @@ impl Analysis<'_> {
         if !self.reachable {
             match operator {
                 Operator::Loop { .. } => return None,
-                Operator::Block { .. } | Operator::If { .. } => self.skipped += 1,
+                Operator::Block { .. } | Operator::If { .. } | Operator::TryTable { .. } => {
+                    self.skipped += 1;
+                }
                 Operator::End if self.skipped > 0 => self.skipped -= 1,
                 Operator::End | Operator::Else if self.skipped == 0 => {
                     return self.structure(operator);

@@ -26,6 +26,7 @@ pub(super) enum Field {
     Table(u32),
     ImportedGlobal(u32),
     Spill,
+    Tags,
 }
 
 impl<'u, 'c, 'e> Translator<'u, 'c, 'e> {
@@ -180,6 +181,7 @@ impl<'u, 'c, 'e> Translator<'u, 'c, 'e> {
                 self.fixed(globals, index as usize * size_of::<usize>())?
             }
             Field::Spill => self.fixed(context, offset_of!(VmContext, spill))?,
+            Field::Tags => self.fixed(context, offset_of!(VmContext, tags))?,
         };
         self.fields.insert(field, value);
         Ok(value)

@@ -13,6 +13,7 @@ mod control;
 mod convert;
 mod counted;
 mod entry;
+mod exceptions;
 mod memory;
 mod numeric;
 mod osr;
@@ -181,6 +182,7 @@ impl<'e> Translator<'_, '_, 'e> {
             || self.numeric(operator)?
             || self.memory(operator)?
             || self.call(operator)?
+            || self.exception(operator)?
             || self.convert(operator)?
             || self.table(operator)?
             || self.atomic(operator)?

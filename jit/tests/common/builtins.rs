@@ -29,6 +29,10 @@ macro_rules! recorders {
 }
 
 recorders! {
+    throw "throw" (t: u32, v: u64) -> u32 = |vm| { let _ = vm; 1 };
+    throw_ref "throw_ref" (r: u64) -> u32 = |vm| { let _ = vm; 1 };
+    caught "caught" () -> u64 = |vm| { let _ = vm; 0 };
+    catch "catch" (k: u32) -> u32 = |vm| { let _ = vm; 0 };
     memory_init "init" (m: u32, s: u32, to: u64, from: u32, n: u32) -> u32 = |vm| {
         let items = vm.passive(&vm.wasm.data, Dropped::Data(s));
         let source = items.get(from as usize..from as usize + n as usize);
@@ -235,6 +239,10 @@ pub fn addresses() -> Vec<(Builtin, usize)> {
                 Builtin::TailCallIndirect => address!(tail_call_indirect),
                 Builtin::CallRef => address!(call_ref),
                 Builtin::TailCallRef => address!(tail_call_ref),
+                Builtin::Throw => address!(throw),
+                Builtin::ThrowRef => address!(throw_ref),
+                Builtin::Caught => address!(caught),
+                Builtin::Catch => address!(catch),
                 Builtin::TailPending => address!(tail_pending),
                 Builtin::Raise => address!(raise),
                 Builtin::RaisePending => address!(raise_pending),

@@ -126,6 +126,9 @@ impl Wasm {
                     }
                 }
             }
+            Payload::TagSection(tags) => {
+                env.tags.extend(tags.into_iter().map(|tag| tag.unwrap().func_type_idx));
+            }
             Payload::FunctionSection(functions) => {
                 env.functions.extend(functions.into_iter().map(Result::unwrap));
             }
@@ -330,7 +333,8 @@ impl Vm {
                     instance: std::ptr::null(),
                     budget_quantum: 0,
                     spill: Box::leak(Box::new([0; 1024])).as_mut_ptr(),
-                    reserved: [0; 3],
+                    tags: std::ptr::null(),
+                    reserved: [0; 2],
                 },
                 globals: std::array::from_fn(|_| GlobalCell(UnsafeCell::new([0; 2]))),
             }),

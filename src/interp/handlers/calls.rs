@@ -383,6 +383,24 @@ handler! {
         called(r, link, status, true)
     }
 
+    /// Throws: tag, first slot of the values, slots of the frame.
+    fn throw[](r) {
+        let mut at = r.operands();
+        let (tag, values, frame) = (at.u32(), at.slot(), at.u16());
+        calls_out(&r, u32::from(frame));
+        builtins::throw(r.ctx.0, tag, r.fp.at(values));
+        fail(r)
+    }
+
+    /// Throws again: exception, slots of the frame.
+    fn throw_ref[](r) {
+        let mut at = r.operands();
+        let (exception, frame) = (u64::load(&r, at.slot()), at.u16());
+        calls_out(&r, u32::from(frame));
+        builtins::throw_ref(r.ctx.0, exception);
+        fail(r)
+    }
+
     /// Traps if the reference is null.
     fn ref_as_non_null[](r) {
         let mut at = r.operands();

@@ -381,6 +381,8 @@ pub const SINGLE: &[(&str, &str, &[Operand])] = {
         ("CallIndirectA", "call_indirect::<u32, A>", &[Acc, U32, U32, U32, Slot, U16]),
         ("CallIndirectWideS", "call_indirect::<u64, S>", &[Slot, U32, U32, U32, Slot, U16]),
         ("CallIndirectWideA", "call_indirect::<u64, A>", &[Acc, U32, U32, U32, Slot, U16]),
+        ("Throw", "throw", &[U32, Slot, U16]),
+        ("ThrowRef", "throw_ref", &[Slot, U16]),
         ("CallRef", "call_ref", &[Slot, Slot, U16]),
         ("TailCallRef", "tail_call_ref", &[Slot, Slot, U16, Slot, U16]),
         ("RefAsNonNull", "ref_as_non_null", &[Slot]),

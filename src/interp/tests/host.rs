@@ -8,8 +8,8 @@ use std::cell::{Cell, RefCell, UnsafeCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use updraft_jit::abi::{
-    GLOBAL_SIZE, GLOBALS_OFFSET, GlobalCell, MemoryDesc, Ref, TableDesc, ThreadState, TrapCode,
-    VmContext,
+    ExceptionDesc, GLOBAL_SIZE, GLOBALS_OFFSET, GlobalCell, MemoryDesc, Ref, TableDesc,
+    ThreadState, TrapCode, VmContext,
 };
 use updraft_jit::env::ModuleEnv;
 use wasmparser::{
@@ -319,7 +319,8 @@ impl Host {
             instance: std::ptr::null(),
             budget_quantum: 0,
             spill: std::ptr::null_mut(),
-            reserved: [0; 3],
+            tags: std::ptr::null(),
+            reserved: [0; 2],
         };
         let mut globals = [[0; 2]; 16];
         for (to, value) in globals.iter_mut().zip(&program.globals) {
@@ -348,7 +349,7 @@ impl Host {
             spent: Cell::new(0),
         });
         // SAFETY: nothing runs yet.
-        unsafe { (*host.ctx()).reserved[2] = std::ptr::from_ref(&*host) as usize };
+        unsafe { (*host.ctx()).reserved[1] = std::ptr::from_ref(&*host) as usize };
         host
     }
 
@@ -403,7 +404,7 @@ impl Host {
 
 fn of<'a>(ctx: *mut VmContext) -> Option<&'a Host> {
     // SAFETY: the runtime's own contexts hold zero there.
-    unsafe { ((*ctx).reserved[2] as *const Host).as_ref() }
+    unsafe { ((*ctx).reserved[1] as *const Host).as_ref() }
 }
 
 pub(crate) mod hooks {
@@ -478,6 +479,15 @@ pub(crate) mod hooks {
             None => unsafe { real::tail_indirect(ctx, table, index, ty, slots) },
         }
     }
+
+    pub(crate) unsafe fn in_flight(ctx: *mut VmContext) -> *const ExceptionDesc {
+        match of(ctx) {
+            Some(_) => std::ptr::null(),
+            None => unsafe { real::in_flight(ctx) },
+        }
+    }
+
+    pub(crate) use real::{add_bytecode_frame, catch};
 
     pub(crate) unsafe fn tail_ref(ctx: *mut VmContext, reference: u64, slots: *mut u64) -> u32 {
         match of(ctx) {
@@ -660,6 +670,14 @@ pub(crate) mod builtins {
                 Some(at) => if unsafe { *at.cast::<u64>() } == expected { 2 } else { 1 },
                 None => -i64::from(host.fail(TrapCode::MemoryOutOfBounds)),
             }
+        }
+        throw(host, _tag: u32, _values: *mut u64) -> u32 {
+            let _ = host;
+            unreachable!("exceptions are the runtime's")
+        }
+        throw_ref(host, _reference: u64) -> u32 {
+            let _ = host;
+            unreachable!("exceptions are the runtime's")
         }
         call_ref(host, _reference: u64, _slots: *mut u64) -> u32 {
             host.fail(TrapCode::NullFunctionReference)

@@ -3,14 +3,14 @@
 use super::fuse::Fuse;
 use super::values::{self, Pending, Src, Value};
 use super::{TranslateError, Translator, ty};
-use crate::interp::code::Site;
+use crate::interp::code::{Clause, Handlers, Site};
 use crate::interp::dispatch::Slot;
 use crate::interp::encode::{Args, Label, Position};
 use crate::interp::handlers::BLOCK;
 use crate::interp::isa::{self, Binary, Class, Op, Ty, Way};
 use updraft_jit::abi::{MOST_WEIGHT, Ref};
 use updraft_jit::env::{ModuleEnv, slots};
-use wasmparser::{BlockType, BrTable, FuncType, ValType};
+use wasmparser::{BlockType, BrTable, Catch, FuncType, TryTable, ValType};
 
 /// What a block is.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +41,15 @@ impl Block {
     pub(super) fn new(kind: Kind, height: usize) -> Block {
         Block { kind, ty: BlockType::Empty, height, label: Label::NEW }
     }
+}
+
+/// A `try_table` that is open.
+#[derive(Clone, Debug)]
+pub(super) struct OpenTry {
+    /// Its block.
+    block: usize,
+    /// Its clauses, and where its body starts.
+    handlers: Handlers,
 }
 
 /// An operand that is to refer to the record of a loop.
@@ -155,6 +164,60 @@ impl Translator {
         self.open(env, Kind::Block, ty);
     }
 
+    pub(super) fn try_table(&mut self, env: &ModuleEnv, table: &TryTable) {
+        self.settle(0);
+        // A handler is a branch to its label, which the body jumps over.
+        let mut over = Label::NEW;
+        self.jump_forward(Op::Br, Args::NONE, &mut over);
+        let mut clauses = Vec::with_capacity(table.catches.len());
+        for catch in &table.catches {
+            let (tag, label, keep) = match *catch {
+                Catch::One { tag, label } => (Some(tag), label, false),
+                Catch::OneRef { tag, label } => (Some(tag), label, true),
+                Catch::All { label } => (None, label, false),
+                Catch::AllRef { label } => (None, label, true),
+            };
+            let block = self.target(label);
+            let to = self.slot(self.blocks[block].height);
+            clauses.push(Clause { tag, keep, target: self.encoder.position().0, to });
+            // What the branch carries needs room, though no path may come to the label's end.
+            let values = tag.map_or(0, |tag| slots(env.tag_type(tag).params()) as usize);
+            let height = self.blocks[block].height + values + usize::from(keep);
+            self.max_height = self.max_height.max(height);
+            self.jump_always(block);
+        }
+        self.encoder.bind(&mut over);
+        let start = self.encoder.position().0;
+        self.open(env, Kind::Block, table.ty);
+        let block = self.blocks.len() - 1;
+        self.tries.push(OpenTry { block, handlers: Handlers { start, end: start, clauses } });
+    }
+
+    /// At the end of a block: if it is a `try_table`, its handlers end here.
+    fn end_try(&mut self, block: usize) {
+        if self.tries.last().is_some_and(|open| open.block == block) {
+            // No instruction is taken back over this place.
+            let mut here = Label::NEW;
+            self.encoder.bind(&mut here);
+            let mut handlers = self.tries.pop().expect("just looked at").handlers;
+            handlers.end = self.encoder.position().0;
+            self.handlers.push(handlers);
+        }
+    }
+
+    pub(super) fn throw(&mut self, env: &ModuleEnv, tag: u32) {
+        let from = self.arguments(env.tag_type(tag));
+        let args = Args::NONE.u32(tag).slot(self.slot(from));
+        self.emit_with_frame(Op::Throw, args, None);
+        self.skipping = Some(0);
+    }
+
+    pub(super) fn throw_ref(&mut self) {
+        let exception = self.pop_slot();
+        self.emit_with_frame(Op::ThrowRef, Args::NONE.slot(exception), None);
+        self.skipping = Some(0);
+    }
+
     pub(super) fn loop_(&mut self, env: &ModuleEnv, ty: BlockType) {
         self.settle(0);
         self.open(env, Kind::Loop { ordinal: self.loops, start: self.count }, ty);
@@ -222,6 +285,10 @@ impl Translator {
     pub(super) fn end(&mut self, env: &ModuleEnv) {
         let index = self.blocks.len() - 1;
         let reachable = self.skipping.take().is_none();
+        if reachable && self.tries.last().is_some_and(|open| open.block == index) {
+            self.flush();
+        }
+        self.end_try(index);
         let Block { kind, ty, height, mut label } = self.blocks[index];
         match kind {
             Kind::Body => {

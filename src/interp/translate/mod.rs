@@ -11,10 +11,11 @@ mod memory;
 mod values;
 mod vector;
 
+use super::code::Handlers;
 use super::dispatch::Slot;
 use super::encode::{Args, Encoder, Position};
 use super::isa::{self, Binary, Class, Op, Plain, Shape, Ty, Unary, plain};
-use control::{Block, Kind, SiteRef};
+use control::{Block, Kind, OpenTry, SiteRef};
 use fuse::{Fuse, Step};
 use updraft_jit::abi::frame::LINK_SLOTS;
 use updraft_jit::env::ModuleEnv;
@@ -58,6 +59,8 @@ pub(crate) struct Translated<'a> {
     pub(crate) encoder: &'a Encoder,
     /// The frame's link.
     pub(crate) link: Slot,
+    /// Its handlers of exceptions, inner ones before those around them.
+    pub(crate) handlers: &'a [Handlers],
 }
 
 /// The state of a translation. Buffers are kept from one function to the next.
@@ -104,6 +107,10 @@ pub(crate) struct Translator {
     last_step: Option<Step>,
     /// Where the vector goes that was made last.
     last_vector: Option<VectorResult>,
+    /// The `try_table` blocks that are open.
+    tries: Vec<OpenTry>,
+    /// Those that have ended, inner ones before those around them.
+    handlers: Vec<Handlers>,
     /// Where the number of slots of the frame is to be filled in: 16 bits each.
     frame_fields: Vec<Position>,
 }
@@ -141,7 +148,7 @@ impl Translator {
             }
         }
         self.finish(enter)?;
-        Ok(Translated { encoder: &self.encoder, link: self.link() })
+        Ok(Translated { encoder: &self.encoder, link: self.link(), handlers: &self.handlers })
     }
 
     fn start(
@@ -159,6 +166,8 @@ impl Translator {
         self.uses.clear();
         self.sites.clear();
         self.frame_fields.clear();
+        self.tries.clear();
+        self.handlers.clear();
         self.pending = None;
         self.last_step = None;
         self.last_vector = None;
@@ -268,6 +277,9 @@ impl Translator {
             O::ReturnCallIndirect { type_index, table_index } => {
                 self.return_call_indirect(env, *type_index, *table_index);
             }
+            O::TryTable { try_table } => self.try_table(env, try_table),
+            O::Throw { tag_index } => self.throw(env, *tag_index),
+            O::ThrowRef => self.throw_ref(),
             O::CallRef { type_index } => self.call_ref(env, *type_index),
             O::ReturnCallRef { type_index } => self.return_call_ref(env, *type_index),
             O::RefAsNonNull => self.ref_as_non_null(),
@@ -373,8 +385,9 @@ impl Translator {
                 self.loops += 1;
                 self.skipping = Some(depth + 1);
             }
-            Operator::Block { .. } | Operator::If { .. } => self.skipping = Some(depth + 1),
-            Operator::TryTable { .. } => return self.unsupported("exceptions"),
+            Operator::Block { .. } | Operator::If { .. } | Operator::TryTable { .. } => {
+                self.skipping = Some(depth + 1);
+            }
             Operator::Else if depth == 0 => self.else_(env),
             Operator::End if depth == 0 => self.end(env),
             Operator::End => self.skipping = Some(depth - 1),
