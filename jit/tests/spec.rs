@@ -304,6 +304,22 @@ fn core_in_full_code() {
     core(Level::Full);
 }
 
+/// Numbers without the instructions that came after SSE2.
+#[test]
+fn numbers_on_every_machine() {
+    let mut score = Score::default();
+    for file in spec(&SpecVersion::V2) {
+        let name = file.name().trim_end_matches(".wast");
+        let about_numbers = ["f32", "f64", "float_", "conversions", "i32", "i64"];
+        if about_numbers.iter().any(|prefix| name.starts_with(prefix)) {
+            for level in LEVELS {
+                run(name, file.raw(), level, Cpu::Baseline, &mut score);
+            }
+        }
+    }
+    check(&score, 2 * 12_000);
+}
+
 #[test]
 fn threads() {
     let mut score = Score::default();
