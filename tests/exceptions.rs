@@ -315,6 +315,38 @@ fn a_stop_is_not_caught() {
     });
 }
 
+/// Each round would take native stack if anything of it remained.
+#[test]
+fn catching_takes_no_stack() {
+    let run = || {
+        each(|engine, store, linker| {
+            let text = r#"(module
+              (tag $e (param i32 v128 i32))
+              (func $throw (param i32)
+                (throw $e (local.get 0) (v128.const i32x4 1 2 3 4) (i32.const 1)))
+              (func $again (param i32)
+                (block $caught (result exnref)
+                  (try_table (catch_all_ref $caught) (call $throw (local.get 0)))
+                  (return))
+                (throw_ref))
+              (func (export "run") (param i32) (result i32) (local i32 v128 i32 i32)
+                (loop $l
+                  (block $caught (result i32 v128 i32)
+                    (try_table (catch $e $caught)
+                      (call $again (i32.const 1)))
+                    (unreachable))
+                  (local.set 3) (local.set 2) (local.set 4)
+                  (local.set 1 (i32.add (local.get 1) (i32.add (local.get 3) (local.get 4))))
+                  (local.set 1 (i32.add (local.get 1) (i32x4.extract_lane 3 (local.get 2))))
+                  (br_if $l (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))
+                (local.get 1)))"#;
+            let instance = load(engine, store, linker, text);
+            assert_eq!(call(store, instance, "run", &[20_000]).unwrap(), 120_000);
+        });
+    };
+    std::thread::Builder::new().stack_size(1 << 20).spawn(run).unwrap().join().unwrap();
+}
+
 #[test]
 fn an_uncaught_exception_ends_the_program() {
     let file = wat_file(

@@ -36,6 +36,7 @@ enum At {
 /// Adds the frames from `ip` outwards.
 ///
 /// Frames of the same function are resolved with one translation, so that the cost of a deep recursion is a look-up a frame.
+#[inline(never)]
 unsafe fn add_frames(ctx: Ctx, mut ip: Ip, mut fp: Fp, mut at: At) {
     // SAFETY: the contract; the links of all frames of this execution are in place.
     unsafe {
@@ -94,7 +95,11 @@ fn offset(marks: &[Mark], place: BytecodePlace) -> u32 {
 /// where it expects them, and it is where to go on. Otherwise the frames go to the backtrace.
 ///
 /// Nothing is translated for that: an exception may be caught further out, and often is.
-unsafe fn catch(ctx: Ctx, mut ip: Ip, mut fp: Fp, mut at: At) -> Option<(Ip, Fp)> {
+///
+/// Without a handler the instruction pointer is null. The result comes in registers, and none of this becomes part of a handler:
+/// an address of a local that escapes would make its last call push a frame.
+#[inline(never)]
+unsafe fn catch(ctx: Ctx, mut ip: Ip, mut fp: Fp, mut at: At) -> (Ip, Fp) {
     // SAFETY: the contract; the links of all frames of this execution are in place, and frames have room for what
     // branches to their labels carry.
     unsafe {
@@ -123,7 +128,7 @@ unsafe fn catch(ctx: Ctx, mut ip: Ip, mut fp: Fp, mut at: At) -> Option<(Ip, Fp)
                     *to.add(count) = exception as u64;
                 }
                 hooks::catch(ctx.0, clause.keep);
-                return Some((Ip(function.start.add(clause.target as usize)), fp));
+                return (Ip(function.start.add(clause.target as usize)), fp);
             }
             frames.push((function.func, BytecodePlace { position, at }));
             let Link { ip: caller, fp: frame } = Link::read(fp, function.link);
@@ -132,11 +137,12 @@ unsafe fn catch(ctx: Ctx, mut ip: Ip, mut fp: Fp, mut at: At) -> Option<(Ip, Fp)
         for (func, place) in frames {
             hooks::add_bytecode_frame(ctx.0, func, place);
         }
-        None
+        (Ip(std::ptr::null()), fp)
     }
 }
 
 /// Leaves the frames from `ip` outwards, the cause having been recorded, up to a handler if it is an exception.
+#[inline(always)]
 unsafe fn leave_frames(mut r: Regs, at: At) -> Out {
     // SAFETY: the contract.
     unsafe {
@@ -144,7 +150,10 @@ unsafe fn leave_frames(mut r: Regs, at: At) -> Out {
             add_frames(r.ctx, r.ip, r.fp, at);
             return done(1);
         }
-        let Some((ip, fp)) = catch(r.ctx, r.ip, r.fp, at) else { return done(1) };
+        let (ip, fp) = catch(r.ctx, r.ip, r.fp, at);
+        if ip.0.is_null() {
+            return done(1);
+        }
         r.fp = fp;
         r.reload();
         next(r.at(ip))

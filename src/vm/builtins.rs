@@ -66,6 +66,8 @@ unsafe fn in_host<T>(ctx: *mut VmContext, body: impl FnOnce() -> T) -> Option<T>
         if sys::back_to_native(abi) != 0 {
             sys::leave_native(abi);
             hooks::fail_stopped(thread(ctx));
+            // Not every builtin can tell its caller, which the next signal must find in compiled code then.
+            let _ = sys::back_to_native(abi);
             return None;
         }
         Some(result)

@@ -238,6 +238,7 @@ impl StoreInner {
 ///
 /// # Safety
 /// See [`hooks`](super::hooks); the slots hold the tag's values, and the value stack's pointer is above all that is in use.
+#[inline(never)]
 pub(crate) unsafe fn throw(ctx: *mut VmContext, tag: u32, values: *mut u64) {
     // SAFETY: by contract; the store is held by this thread, and no other reference into it is alive.
     unsafe {
@@ -255,6 +256,7 @@ pub(crate) unsafe fn throw(ctx: *mut VmContext, tag: u32, values: *mut u64) {
 ///
 /// # Safety
 /// See [`hooks`](super::hooks).
+#[inline(never)]
 pub(crate) unsafe fn throw_ref(ctx: *mut VmContext, reference: u64) {
     // SAFETY: as in `throw`.
     unsafe {
@@ -276,6 +278,7 @@ pub(crate) unsafe fn in_flight(ctx: *mut VmContext) -> *const ExceptionBox {
 ///
 /// # Safety
 /// See [`hooks`](super::hooks).
+#[inline(never)]
 pub(crate) unsafe fn catch(ctx: *mut VmContext, keep: bool) {
     // SAFETY: as in `throw`.
     unsafe {

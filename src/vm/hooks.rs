@@ -4,6 +4,9 @@
 //! Every function here takes the context of a living instance whose store is held by the calling thread, and slot
 //! arrays that are as long as the function's type demands. A status of 0 is success; otherwise the cause has been
 //! recorded in the thread.
+//!
+//! Handlers of the interpreter end in jumps, which they cannot if the address of a local of theirs escapes. What keeps
+//! such locals is not to become part of them.
 
 use super::refs::{FuncTarget, function_of};
 use super::thread::TailCall;
@@ -282,6 +285,7 @@ pub(crate) fn target_of(instance: &InstanceData, func: u32) -> FuncTarget {
 ///
 /// # Safety
 /// See the module; the slots hold the arguments.
+#[inline(never)]
 pub(crate) unsafe fn note_tail(ctx: *mut VmContext, target: FuncTarget, slots: *mut u64) -> u32 {
     // SAFETY: by contract.
     let (thread, caller) = unsafe { (thread(ctx), InstanceData::of(ctx)) };
@@ -409,6 +413,7 @@ pub(crate) enum Tail {
 ///
 /// # Safety
 /// See the module; the value stack's pointer is above the frame's arguments and results.
+#[inline(never)]
 pub(crate) unsafe fn tail(ctx: *mut VmContext, fp: *mut u64, outermost: bool) -> Tail {
     // SAFETY: by contract.
     let (thread, home) = unsafe { (thread(ctx), InstanceData::of(ctx)) };
@@ -444,6 +449,7 @@ pub(crate) unsafe fn tail(ctx: *mut VmContext, fp: *mut u64, outermost: bool) ->
 ///
 /// # Safety
 /// See the module.
+#[inline(never)]
 pub(crate) unsafe fn tail_import(ctx: *mut VmContext, func: u32, slots: *mut u64) -> u32 {
     // SAFETY: by contract.
     unsafe {
@@ -458,6 +464,7 @@ pub(crate) unsafe fn tail_import(ctx: *mut VmContext, func: u32, slots: *mut u64
 ///
 /// # Safety
 /// See the module; the slots hold the arguments.
+#[inline(never)]
 pub(crate) unsafe fn tail_indirect(
     ctx: *mut VmContext,
     table: u32,
@@ -481,6 +488,7 @@ pub(crate) unsafe fn tail_indirect(
 ///
 /// # Safety
 /// See the module; the slots hold the arguments.
+#[inline(never)]
 pub(crate) unsafe fn tail_ref(ctx: *mut VmContext, reference: u64, slots: *mut u64) -> u32 {
     // SAFETY: by contract.
     unsafe {
