@@ -1,10 +1,18 @@
 //! The operators on vectors, as the specification defines them (WebAssembly 2.0, section 4.3, and the relaxed SIMD proposal).
 //!
-//! A vector is a `u128`, its lanes from the low bits up. An operator is implemented for the types of lanes that it has; the
+//! A vector is what the machine's vectors are, so that the compiler makes vector instructions of what arrays of lanes go
+//! through; lanes lie from the low bits up. An operator is implemented for the types of lanes that it has; the
 //! table in `isa` names the pairs. Where all lanes are treated alike, a closure on lanes says how.
 
 use super::{Binary, Unary, Value};
 use updraft_jit::abi::TrapCode;
+
+/// A vector. As a `u128` its halves would go through integer registers.
+#[cfg(target_arch = "x86_64")]
+pub(crate) type Vector = std::arch::x86_64::__m128i;
+/// A vector.
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) type Vector = u128;
 
 /// Types whose every bit pattern is a value.
 ///
@@ -66,55 +74,56 @@ unsafe impl Plain for u128 {}
 
 /// The lanes of a vector.
 #[inline(always)]
-pub(crate) fn split<T: Plain, const N: usize>(vector: u128) -> [T; N] {
-    const { assert!(size_of::<[T; N]>() == size_of::<u128>()) };
+pub(crate) fn split<T: Plain, const N: usize>(vector: Vector) -> [T; N] {
+    const { assert!(size_of::<[T; N]>() == size_of::<Vector>() && cfg!(target_endian = "little")) };
     // SAFETY: of the same size, and any bits are values.
-    unsafe { std::mem::transmute_copy(&vector.to_le()) }
+    unsafe { std::mem::transmute_copy(&vector) }
 }
 
 /// The vector of these lanes.
 #[inline(always)]
-pub(crate) fn join<T: Plain, const N: usize>(lanes: [T; N]) -> u128 {
-    const { assert!(size_of::<[T; N]>() == size_of::<u128>()) };
+pub(crate) fn join<T: Plain, const N: usize>(lanes: [T; N]) -> Vector {
+    const { assert!(size_of::<[T; N]>() == size_of::<Vector>() && cfg!(target_endian = "little")) };
     // SAFETY: of the same size, without padding.
-    u128::from_le(unsafe { std::mem::transmute_copy(&lanes) })
+    unsafe { std::mem::transmute_copy(&lanes) }
 }
 
 /// Lane number `lane` of a vector of `T`s.
 #[inline(always)]
-pub(crate) fn extract<T: Plain>(vector: u128, lane: u16) -> T {
+pub(crate) fn extract<T: Plain>(vector: Vector, lane: u16) -> T {
     let at = usize::from(lane) * size_of::<T>();
-    assert!(at + size_of::<T>() <= size_of::<u128>());
+    assert!(at + size_of::<T>() <= size_of::<Vector>());
     // SAFETY: within the vector; any bits are a value.
     unsafe { (&raw const vector).byte_add(at).cast::<T>().read_unaligned() }
 }
 
 /// The vector with another value for one of its lanes.
 #[inline(always)]
-pub(crate) fn replace<T: Plain>(mut vector: u128, lane: u16, value: T) -> u128 {
+pub(crate) fn replace<T: Plain>(mut vector: Vector, lane: u16, value: T) -> Vector {
     let at = usize::from(lane) * size_of::<T>();
-    assert!(at + size_of::<T>() <= size_of::<u128>());
+    assert!(at + size_of::<T>() <= size_of::<Vector>());
     // SAFETY: within the vector, and without padding.
     unsafe { (&raw mut vector).byte_add(at).cast::<T>().write_unaligned(value) };
     vector
 }
 
-/// The bytes of two vectors that the low five bits of these bytes name.
+/// The bytes of two vectors that these numbers, below 32, name.
 #[inline(always)]
-pub(crate) fn shuffle(a: u128, b: u128, numbers: u128) -> u128 {
-    let mut both = [0; 32];
-    both[..16].copy_from_slice(&a.to_le_bytes());
-    both[16..].copy_from_slice(&b.to_le_bytes());
-    u128::from_le_bytes(numbers.to_le_bytes().map(|number| both[usize::from(number % 32)]))
+pub(crate) fn shuffle(a: Vector, b: Vector, numbers: Vector) -> Vector {
+    let both: [u8; 32] =
+        [split::<u8, 16>(a), split::<u8, 16>(b)].as_flattened().try_into().expect("twice 16");
+    let numbers = split::<u8, 16>(numbers);
+    join::<u8, 16>(std::array::from_fn(|i| both[usize::from(numbers[i] % 32)]))
 }
 
 #[inline(always)]
-fn map<T: Plain, R: Plain, const N: usize>(a: u128, f: impl Fn(T) -> R) -> u128 {
-    join::<R, N>(split::<T, N>(a).map(f))
+fn map<T: Plain, R: Plain, const N: usize>(a: Vector, f: impl Fn(T) -> R) -> Vector {
+    let a = split::<T, N>(a);
+    join::<R, N>(std::array::from_fn(|i| f(a[i])))
 }
 
 #[inline(always)]
-fn zip<T: Plain, R: Plain, const N: usize>(a: u128, b: u128, f: impl Fn(T, T) -> R) -> u128 {
+fn zip<T: Plain, R: Plain, const N: usize>(a: Vector, b: Vector, f: impl Fn(T, T) -> R) -> Vector {
     let (a, b) = (split::<T, N>(a), split::<T, N>(b));
     join::<R, N>(std::array::from_fn(|i| f(a[i], b[i])))
 }
@@ -122,49 +131,49 @@ fn zip<T: Plain, R: Plain, const N: usize>(a: u128, b: u128, f: impl Fn(T, T) ->
 /// One vector to a vector, with lanes of `T`.
 pub(crate) trait VectorUnary<T> {
     /// The result.
-    fn apply(a: u128) -> u128;
+    fn apply(a: Vector) -> Vector;
 }
 
 /// Two vectors to one.
 pub(crate) trait VectorBinary<T> {
     /// The result.
-    fn apply(a: u128, b: u128) -> u128;
+    fn apply(a: Vector, b: Vector) -> Vector;
 }
 
 /// Three vectors to one.
 pub(crate) trait VectorTernary<T> {
     /// The result.
-    fn apply(a: u128, b: u128, c: u128) -> u128;
+    fn apply(a: Vector, b: Vector, c: Vector) -> Vector;
 }
 
 /// A vector and a number of bits.
 pub(crate) trait VectorShift<T> {
     /// The result.
-    fn apply(a: u128, by: u32) -> u128;
+    fn apply(a: Vector, by: u32) -> Vector;
 }
 
 /// A scalar to a vector.
 pub(crate) trait VectorSplat<T> {
     /// The result.
-    fn apply(value: T) -> u128;
+    fn apply(value: T) -> Vector;
 }
 
 /// What a vector is like.
 pub(crate) trait VectorTest<T> {
     /// The answer.
-    fn apply(a: u128) -> u32;
+    fn apply(a: Vector) -> u32;
 }
 
 /// A lane of a vector.
 pub(crate) trait VectorExtract<T> {
     /// The lane.
-    fn apply(a: u128, lane: u16) -> T;
+    fn apply(a: Vector, lane: u16) -> T;
 }
 
 /// Another value for a lane.
 pub(crate) trait VectorReplace<T> {
     /// The vector.
-    fn apply(a: u128, value: T, lane: u16) -> u128;
+    fn apply(a: Vector, value: T, lane: u16) -> Vector;
 }
 
 /// Bytes in memory to a vector.
@@ -172,7 +181,7 @@ pub(crate) trait VectorLoad {
     /// Bytes read.
     const SIZE: usize;
     /// Reads.
-    unsafe fn load(from: *const u8) -> u128;
+    unsafe fn load(from: *const u8) -> Vector;
 }
 
 macro_rules! operators {
@@ -194,7 +203,7 @@ macro_rules! lanewise {
     (unary $($name:ident: $($lane:ident)* => |$a:ident| $body:expr;)*) => {$($(
         impl VectorUnary<$lane> for $name {
             #[inline(always)]
-            fn apply(a: u128) -> u128 {
+            fn apply(a: Vector) -> Vector {
                 map::<$lane, $lane, { 16 / size_of::<$lane>() }>(a, |$a| $body)
             }
         }
@@ -202,7 +211,7 @@ macro_rules! lanewise {
     (binary $($name:ident: $($lane:ident)* => |$a:ident, $b:ident| $body:expr;)*) => {$($(
         impl VectorBinary<$lane> for $name {
             #[inline(always)]
-            fn apply(a: u128, b: u128) -> u128 {
+            fn apply(a: Vector, b: Vector) -> Vector {
                 zip::<$lane, $lane, { 16 / size_of::<$lane>() }>(a, b, |$a, $b| $body)
             }
         }
@@ -210,7 +219,7 @@ macro_rules! lanewise {
     (compare $($name:ident: $($lane:ident)* => |$a:ident, $b:ident| $body:expr;)*) => {$($(
         impl VectorBinary<$lane> for $name {
             #[inline(always)]
-            fn apply(a: u128, b: u128) -> u128 {
+            fn apply(a: Vector, b: Vector) -> Vector {
                 zip::<$lane, _, { 16 / size_of::<$lane>() }>(a, b, |$a, $b| $lane::mask($body))
             }
         }
@@ -238,7 +247,7 @@ lanewise! { unary
     Trunc: f64 => |a| total(super::F64Trunc::apply(a));
     Nearest: f32 => |a| total(super::F32Nearest::apply(a));
     Nearest: f64 => |a| total(super::F64Nearest::apply(a));
-    Not: u128 => |a| !a;
+    Not: u64 => |a| !a;
 }
 
 lanewise! { compare
@@ -251,10 +260,10 @@ lanewise! { compare
 }
 
 lanewise! { binary
-    And: u128 => |a, b| a & b;
-    AndNot: u128 => |a, b| a & !b;
-    Or: u128 => |a, b| a | b;
-    Xor: u128 => |a, b| a ^ b;
+    And: u64 => |a, b| a & b;
+    AndNot: u64 => |a, b| a & !b;
+    Or: u64 => |a, b| a | b;
+    Xor: u64 => |a, b| a ^ b;
     Add: i8 i16 i32 i64 => |a, b| a.wrapping_add(b);
     Sub: i8 i16 i32 i64 => |a, b| a.wrapping_sub(b);
     Mul: i16 i32 i64 => |a, b| a.wrapping_mul(b);
@@ -281,10 +290,10 @@ lanewise! { binary
 
 impl VectorBinary<u8> for Swizzle {
     #[inline(always)]
-    fn apply(a: u128, b: u128) -> u128 {
-        let bytes = a.to_le_bytes();
-        let pick = |number: u8| bytes.get(usize::from(number)).copied().unwrap_or(0);
-        u128::from_le_bytes(b.to_le_bytes().map(pick))
+    fn apply(a: Vector, b: Vector) -> Vector {
+        let (bytes, numbers) = (split::<u8, 16>(a), split::<u8, 16>(b));
+        let pick = |i: usize| bytes.get(usize::from(numbers[i])).copied().unwrap_or(0);
+        join::<u8, 16>(std::array::from_fn(pick))
     }
 }
 
@@ -295,7 +304,7 @@ macro_rules! widening {
         widening!(@both ExtendHigh ExtMulHigh $few, $lane $many => $wide $few);
         impl VectorUnary<$lane> for ExtAddPairwise {
             #[inline(always)]
-            fn apply(a: u128) -> u128 {
+            fn apply(a: Vector) -> Vector {
                 let a = split::<$lane, $many>(a).map($wide::from);
                 join::<$wide, $few>(std::array::from_fn(|i| a[2 * i].wrapping_add(a[2 * i + 1])))
             }
@@ -304,14 +313,14 @@ macro_rules! widening {
     (@both $extend:ident $multiply:ident $from:literal, $lane:ident $many:literal => $wide:ident $few:literal) => {
         impl VectorUnary<$lane> for $extend {
             #[inline(always)]
-            fn apply(a: u128) -> u128 {
+            fn apply(a: Vector) -> Vector {
                 let a = split::<$lane, $many>(a);
                 join::<$wide, $few>(std::array::from_fn(|i| $wide::from(a[$from + i])))
             }
         }
         impl VectorBinary<$lane> for $multiply {
             #[inline(always)]
-            fn apply(a: u128, b: u128) -> u128 {
+            fn apply(a: Vector, b: Vector) -> Vector {
                 let (a, b) = (split::<$lane, $many>(a), split::<$lane, $many>(b));
                 join::<$wide, $few>(std::array::from_fn(|i| {
                     $wide::from(a[$from + i]).wrapping_mul($wide::from(b[$from + i]))
@@ -335,7 +344,7 @@ macro_rules! narrowing {
     ($($lane:ident $from:ident $few:literal => $to:ident $many:literal;)*) => {$(
         impl VectorBinary<$lane> for Narrow {
             #[inline(always)]
-            fn apply(a: u128, b: u128) -> u128 {
+            fn apply(a: Vector, b: Vector) -> Vector {
                 let (a, b) = (split::<$from, $few>(a), split::<$from, $few>(b));
                 join::<$to, $many>(std::array::from_fn(|i| {
                     let value = if i < $few { a[i] } else { b[i - $few] };
@@ -358,26 +367,26 @@ macro_rules! conversions {
     ($($lane:ident)*) => {$(
         impl VectorUnary<$lane> for TruncSat {
             #[inline(always)]
-            fn apply(a: u128) -> u128 {
+            fn apply(a: Vector) -> Vector {
                 map::<f32, $lane, 4>(a, |a| a as $lane)
             }
         }
         impl VectorUnary<$lane> for TruncSatF64x2 {
             #[inline(always)]
-            fn apply(a: u128) -> u128 {
+            fn apply(a: Vector) -> Vector {
                 let [low, high] = split::<f64, 2>(a);
                 join([low as $lane, high as $lane, 0, 0])
             }
         }
         impl VectorUnary<$lane> for Convert {
             #[inline(always)]
-            fn apply(a: u128) -> u128 {
+            fn apply(a: Vector) -> Vector {
                 map::<$lane, f32, 4>(a, |a| a as f32)
             }
         }
         impl VectorUnary<$lane> for ConvertLow {
             #[inline(always)]
-            fn apply(a: u128) -> u128 {
+            fn apply(a: Vector) -> Vector {
                 let [a, b, _, _] = split::<$lane, 4>(a);
                 join([f64::from(a), f64::from(b)])
             }
@@ -389,7 +398,7 @@ conversions! { i32 u32 }
 
 impl VectorUnary<f64> for Demote {
     #[inline(always)]
-    fn apply(a: u128) -> u128 {
+    fn apply(a: Vector) -> Vector {
         let [low, high] = split::<f64, 2>(a);
         join([low as f32, high as f32, 0.0, 0.0])
     }
@@ -397,7 +406,7 @@ impl VectorUnary<f64> for Demote {
 
 impl VectorUnary<f32> for PromoteLow {
     #[inline(always)]
-    fn apply(a: u128) -> u128 {
+    fn apply(a: Vector) -> Vector {
         let [a, b, _, _] = split::<f32, 4>(a);
         join([f64::from(a), f64::from(b)])
     }
@@ -405,7 +414,7 @@ impl VectorUnary<f32> for PromoteLow {
 
 impl VectorBinary<i16> for Dot {
     #[inline(always)]
-    fn apply(a: u128, b: u128) -> u128 {
+    fn apply(a: Vector, b: Vector) -> Vector {
         let (a, b) = (split::<i16, 8>(a), split::<i16, 8>(b));
         let product = |i: usize| i32::from(a[i]) * i32::from(b[i]);
         join::<i32, 4>(std::array::from_fn(|i| product(2 * i).wrapping_add(product(2 * i + 1))))
@@ -414,7 +423,7 @@ impl VectorBinary<i16> for Dot {
 
 /// Sums of two products of signed bytes each, exact.
 #[inline(always)]
-fn pairs(a: u128, b: u128) -> [i32; 8] {
+fn pairs(a: Vector, b: Vector) -> [i32; 8] {
     let (a, b) = (split::<i8, 16>(a), split::<i8, 16>(b));
     let product = |i: usize| i32::from(a[i]) * i32::from(b[i]);
     std::array::from_fn(|i| product(2 * i) + product(2 * i + 1))
@@ -422,23 +431,24 @@ fn pairs(a: u128, b: u128) -> [i32; 8] {
 
 impl VectorBinary<i8> for RelaxedDot {
     #[inline(always)]
-    fn apply(a: u128, b: u128) -> u128 {
+    fn apply(a: Vector, b: Vector) -> Vector {
         join(pairs(a, b).map(|sum| sum as i16))
     }
 }
 
 impl VectorTernary<i8> for RelaxedDot {
     #[inline(always)]
-    fn apply(a: u128, b: u128, c: u128) -> u128 {
+    fn apply(a: Vector, b: Vector, c: Vector) -> Vector {
         let (sums, c) = (pairs(a, b), split::<i32, 4>(c));
         join::<i32, 4>(std::array::from_fn(|i| (sums[2 * i] + sums[2 * i + 1]).wrapping_add(c[i])))
     }
 }
 
-impl VectorTernary<u128> for Bitselect {
+impl VectorTernary<u64> for Bitselect {
     #[inline(always)]
-    fn apply(a: u128, b: u128, c: u128) -> u128 {
-        a & c | b & !c
+    fn apply(a: Vector, b: Vector, c: Vector) -> Vector {
+        let (a, b, c) = (split::<u64, 2>(a), split::<u64, 2>(b), split::<u64, 2>(c));
+        join::<u64, 2>(std::array::from_fn(|i| a[i] & c[i] | b[i] & !c[i]))
     }
 }
 
@@ -446,7 +456,7 @@ macro_rules! floats {
     ($($lane:ident $count:literal)*) => {$(
         impl VectorTernary<$lane> for RelaxedMadd {
             #[inline(always)]
-            fn apply(a: u128, b: u128, c: u128) -> u128 {
+            fn apply(a: Vector, b: Vector, c: Vector) -> Vector {
                 let (a, b) = (split::<$lane, $count>(a), split::<$lane, $count>(b));
                 let c = split::<$lane, $count>(c);
                 join::<$lane, $count>(std::array::from_fn(|i| a[i].mul_add(b[i], c[i])))
@@ -454,7 +464,7 @@ macro_rules! floats {
         }
         impl VectorTernary<$lane> for RelaxedNmadd {
             #[inline(always)]
-            fn apply(a: u128, b: u128, c: u128) -> u128 {
+            fn apply(a: Vector, b: Vector, c: Vector) -> Vector {
                 let negated = map::<$lane, $lane, $count>(a, |a| -a);
                 <RelaxedMadd as VectorTernary<$lane>>::apply(negated, b, c)
             }
@@ -468,7 +478,7 @@ macro_rules! shifts {
     ($($lane:ident)*: $name:ident $method:ident) => {$(
         impl VectorShift<$lane> for $name {
             #[inline(always)]
-            fn apply(a: u128, by: u32) -> u128 {
+            fn apply(a: Vector, by: u32) -> Vector {
                 map::<$lane, $lane, { 16 / size_of::<$lane>() }>(a, |a| a.$method(by))
             }
         }
@@ -478,10 +488,10 @@ macro_rules! shifts {
 shifts! { i8 i16 i32 i64: Shl wrapping_shl }
 shifts! { i8 u8 i16 u16 i32 u32 i64 u64: Shr wrapping_shr }
 
-impl VectorTest<u128> for AnyTrue {
+impl VectorTest<u64> for AnyTrue {
     #[inline(always)]
-    fn apply(a: u128) -> u32 {
-        u32::from(a != 0)
+    fn apply(a: Vector) -> u32 {
+        u32::from(split::<u64, 2>(a) != [0, 0])
     }
 }
 
@@ -489,13 +499,13 @@ macro_rules! each {
     ($($lane:ident)*) => {$(
         impl VectorSplat<$lane> for Splat {
             #[inline(always)]
-            fn apply(value: $lane) -> u128 {
+            fn apply(value: $lane) -> Vector {
                 join([value; 16 / size_of::<$lane>()])
             }
         }
         impl VectorReplace<$lane> for ReplaceLane {
             #[inline(always)]
-            fn apply(a: u128, value: $lane, lane: u16) -> u128 {
+            fn apply(a: Vector, value: $lane, lane: u16) -> Vector {
                 replace(a, lane, value)
             }
         }
@@ -508,13 +518,13 @@ macro_rules! tests {
     ($($lane:ident)*) => {$(
         impl VectorTest<$lane> for AllTrue {
             #[inline(always)]
-            fn apply(a: u128) -> u32 {
+            fn apply(a: Vector) -> u32 {
                 u32::from(split::<$lane, { 16 / size_of::<$lane>() }>(a).iter().all(|a| *a != 0))
             }
         }
         impl VectorTest<$lane> for Bitmask {
             #[inline(always)]
-            fn apply(a: u128) -> u32 {
+            fn apply(a: Vector) -> u32 {
                 let lanes = split::<$lane, { 16 / size_of::<$lane>() }>(a);
                 lanes.iter().zip(0..).fold(0, |mask, (a, i)| mask | u32::from(*a < 0) << i)
             }
@@ -528,7 +538,7 @@ macro_rules! extracts {
     ($($lane:ident)*) => {$(
         impl VectorExtract<$lane> for ExtractLane {
             #[inline(always)]
-            fn apply(a: u128, lane: u16) -> $lane {
+            fn apply(a: Vector, lane: u16) -> $lane {
                 extract(a, lane)
             }
         }
@@ -542,7 +552,7 @@ macro_rules! loads {
         impl VectorLoad for $name {
             const SIZE: usize = size_of::<$raw>();
             #[inline(always)]
-            unsafe fn load(from: *const u8) -> u128 {
+            unsafe fn load(from: *const u8) -> Vector {
                 // SAFETY: the bytes are in bounds.
                 let $value = unsafe { from.cast::<$raw>().read_unaligned() };
                 $body
@@ -552,19 +562,19 @@ macro_rules! loads {
 }
 
 loads! {
-    Whole: u128, |value| value;
-    Load8x8S: u64, |value| <ExtendLow as VectorUnary<i8>>::apply(value.into());
-    Load8x8U: u64, |value| <ExtendLow as VectorUnary<u8>>::apply(value.into());
-    Load16x4S: u64, |value| <ExtendLow as VectorUnary<i16>>::apply(value.into());
-    Load16x4U: u64, |value| <ExtendLow as VectorUnary<u16>>::apply(value.into());
-    Load32x2S: u64, |value| <ExtendLow as VectorUnary<i32>>::apply(value.into());
-    Load32x2U: u64, |value| <ExtendLow as VectorUnary<u32>>::apply(value.into());
+    Whole: Vector, |value| value;
+    Load8x8S: u64, |value| <ExtendLow as VectorUnary<i8>>::apply(join([value, 0]));
+    Load8x8U: u64, |value| <ExtendLow as VectorUnary<u8>>::apply(join([value, 0]));
+    Load16x4S: u64, |value| <ExtendLow as VectorUnary<i16>>::apply(join([value, 0]));
+    Load16x4U: u64, |value| <ExtendLow as VectorUnary<u16>>::apply(join([value, 0]));
+    Load32x2S: u64, |value| <ExtendLow as VectorUnary<i32>>::apply(join([value, 0]));
+    Load32x2U: u64, |value| <ExtendLow as VectorUnary<u32>>::apply(join([value, 0]));
     Load8Splat: u8, |value| join([value; 16]);
     Load16Splat: u16, |value| join([value; 8]);
     Load32Splat: u32, |value| join([value; 4]);
     Load64Splat: u64, |value| join([value; 2]);
-    Load32Zero: u32, |value| value.into();
-    Load64Zero: u64, |value| value.into();
+    Load32Zero: u32, |value| join([value, 0, 0, 0]);
+    Load64Zero: u64, |value| join([value, 0]);
 }
 
 #[cfg(test)]
@@ -574,21 +584,23 @@ mod tests {
     /// The lanes from the low bits up.
     #[test]
     fn lanes_are_counted_from_the_low_bits() {
-        let vector = 0x0f0e_0d0c_0b0a_0908_0706_0504_0302_0100;
+        let bytes: [u8; 16] = std::array::from_fn(|i| i as u8);
+        let vector = join(bytes);
         assert_eq!(extract::<u8>(vector, 15), 0x0f);
         assert_eq!(extract::<u32>(vector, 1), 0x0706_0504);
-        assert_eq!(replace(vector, 0, 0xffffu16), vector | 0xffff);
-        let reversed = shuffle(vector, 0, 0x0001_0203_0405_0607_0809_0a0b_0c0d_0e0f);
-        assert_eq!(reversed, vector.swap_bytes());
+        let replaced = replace(vector, 1, 0xffffu16);
+        assert_eq!(split::<u8, 16>(replaced)[..6], [0, 1, 0xff, 0xff, 4, 5]);
+        let reversed = shuffle(join([0u8; 16]), vector, join(bytes.map(|i| 31 - i)));
+        assert_eq!(split::<u8, 16>(reversed), bytes.map(|i| 15 - i));
     }
 
     /// The choices among what the proposal allows: products with a "7-bit" operand that has its eighth bit set are signed.
     #[test]
     fn relaxed_products_are_exact_and_their_sums_wrap() {
-        let low = u128::from(u16::from_le_bytes([0x80, 0x80]));
+        let low = join([0x8080u64, 0]);
         let dot = <RelaxedDot as VectorBinary<i8>>::apply(low, low);
         assert_eq!(extract::<i16>(dot, 0), i16::MIN);
-        let sum = <RelaxedDot as VectorTernary<i8>>::apply(low, low, 1);
+        let sum = <RelaxedDot as VectorTernary<i8>>::apply(low, low, join([1u64, 0]));
         assert_eq!(extract::<i32>(sum, 0), 32_769);
     }
 

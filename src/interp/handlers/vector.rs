@@ -3,8 +3,8 @@
 //! A vector lies in two slots, its low eight bytes in the first, and so at an address of which only 8 is known to be a divisor.
 
 use super::lanes::{
-    self, Lane, VectorBinary, VectorExtract, VectorLoad, VectorReplace, VectorShift, VectorSplat,
-    VectorTernary, VectorTest, VectorUnary,
+    self, Lane, Vector, VectorBinary, VectorExtract, VectorLoad, VectorReplace, VectorShift,
+    VectorSplat, VectorTernary, VectorTest, VectorUnary,
 };
 use super::{Dest, Place, Reach, Source, Value, reached, trap};
 use crate::interp::dispatch::{Operands, Regs, handler, next};
@@ -12,16 +12,16 @@ use updraft_jit::abi::TrapCode;
 
 /// The next operand, a vector.
 #[inline(always)]
-unsafe fn vector(r: &Regs, at: &mut Operands) -> u128 {
+unsafe fn vector(r: &Regs, at: &mut Operands) -> Vector {
     // SAFETY: the contract; a vector has two slots.
-    unsafe { r.fp.at(at.slot()).cast::<u128>().read_unaligned() }
+    unsafe { r.fp.at(at.slot()).cast::<Vector>().read_unaligned() }
 }
 
 /// Writes a vector to the slots that the next operand names.
 #[inline(always)]
-unsafe fn put(r: &Regs, at: &mut Operands, value: u128) {
+unsafe fn put(r: &Regs, at: &mut Operands, value: Vector) {
     // SAFETY: the contract; a vector has two slots.
-    unsafe { r.fp.at(at.slot()).cast::<u128>().write_unaligned(value) }
+    unsafe { r.fp.at(at.slot()).cast::<Vector>().write_unaligned(value) }
 }
 
 handler! {
@@ -103,7 +103,7 @@ handler! {
         let mut at = r.operands();
         let a = vector(&r, &mut at);
         let b = vector(&r, &mut at);
-        let numbers = u128::from(at.u64()) | u128::from(at.u64()) << 64;
+        let numbers = lanes::join([at.u64(), at.u64()]);
         put(&r, &mut at, lanes::shuffle(a, b, numbers));
         next(r.at(at.end()))
     }
@@ -122,7 +122,7 @@ handler! {
         let condition = C::get::<u32>(&r, &mut at);
         let (a, b) = (at.slot(), at.slot());
         let from = if condition != 0 { a } else { b };
-        let value = r.fp.at(from).cast::<u128>().read_unaligned();
+        let value = r.fp.at(from).cast::<Vector>().read_unaligned();
         put(&r, &mut at, value);
         next(r.at(at.end()))
     }
@@ -130,7 +130,7 @@ handler! {
     /// Reads a global.
     fn global_get_vector[P: Place](r) {
         let mut at = r.operands();
-        let value = P::get(&r, &mut at).cast::<u128>().read_unaligned();
+        let value = P::get(&r, &mut at).cast::<Vector>().read_unaligned();
         put(&r, &mut at, value);
         next(r.at(at.end()))
     }
@@ -140,7 +140,7 @@ handler! {
         let mut at = r.operands();
         let to = P::get(&r, &mut at);
         let value = vector(&r, &mut at);
-        to.cast::<u128>().write_unaligned(value);
+        to.cast::<Vector>().write_unaligned(value);
         next(r.at(at.end()))
     }
 

@@ -465,8 +465,6 @@ pub enum VectorKind {
 
 /// Families of vector operators: kind, what the names begin with, type of the lanes, what the names end with, and what
 /// stands between. The latter names the operator in `handlers::lanes`, where it is implemented for the type.
-///
-/// Where lanes are not alike, the type is `u128`.
 pub const VECTORS: &[(VectorKind, &str, &str, &str, &[&str])] = {
     use VectorKind::*;
     &[
@@ -492,8 +490,8 @@ pub const VECTORS: &[(VectorKind, &str, &str, &str, &[&str])] = {
         (Unary, "F64x2", "u32", "I32x4U", &["ConvertLow"]),
         (Unary, "F32x4", "f64", "F64x2Zero", &["Demote"]),
         (Unary, "F64x2", "f32", "F32x4", &["PromoteLow"]),
-        (Unary, "V128", "u128", "", &["Not"]),
-        (Binary, "V128", "u128", "", &["And", "AndNot", "Or", "Xor"]),
+        (Unary, "V128", "u64", "", &["Not"]),
+        (Binary, "V128", "u64", "", &["And", "AndNot", "Or", "Xor"]),
         (Binary, "I8x16", "i8", "", &["Eq", "Ne", "Add", "Sub"]),
         (Binary, "I8x16", "i8", "S", &["Lt", "Gt", "Le", "Ge", "AddSat", "SubSat", "Min", "Max"]),
         (
@@ -541,7 +539,7 @@ pub const VECTORS: &[(VectorKind, &str, &str, &str, &[&str])] = {
         (Binary, "I32x4", "i16", "I16x8S", &["Dot"]),
         (Binary, "I16x8", "i8", "I8x16I7x16S", &["RelaxedDot"]),
         (Ternary, "I32x4", "i8", "I8x16I7x16AddS", &["RelaxedDot"]),
-        (Ternary, "V128", "u128", "", &["Bitselect"]),
+        (Ternary, "V128", "u64", "", &["Bitselect"]),
         (Ternary, "F32x4", "f32", "", &["RelaxedMadd", "RelaxedNmadd"]),
         (Ternary, "F64x2", "f64", "", &["RelaxedMadd", "RelaxedNmadd"]),
         (Shift, "I8x16", "i8", "", &["Shl"]),
@@ -562,7 +560,7 @@ pub const VECTORS: &[(VectorKind, &str, &str, &str, &[&str])] = {
         (Splat, "I64x2", "i64", "", &["Splat"]),
         (Splat, "F32x4", "f32", "", &["Splat"]),
         (Splat, "F64x2", "f64", "", &["Splat"]),
-        (Test, "V128", "u128", "", &["AnyTrue"]),
+        (Test, "V128", "u64", "", &["AnyTrue"]),
         (Test, "I8x16", "i8", "", &["AllTrue", "Bitmask"]),
         (Test, "I16x8", "i16", "", &["AllTrue", "Bitmask"]),
         (Test, "I32x4", "i32", "", &["AllTrue", "Bitmask"]),
