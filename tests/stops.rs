@@ -1,0 +1,109 @@
+//! Stops at random moments: whatever the threads are doing, in whatever tier, every one ends, and the program has one cause.
+//!
+//! Which moment a stop hits is chance, and no outcome depends on it: before, meanwhile and after are all fine.
+
+mod common;
+
+use common::{GUARD, Random, per_strategy, runs};
+use std::sync::mpsc;
+use std::time::Duration;
+use updraft::{
+    Config, Engine, Error, Linker, Module, Process, ProcessConfig, Stopped, TrapCode, Tuning,
+};
+
+/// Threads that compute, write, wait, recurse, call the host, start others, and go through several tiers. The global
+/// `fuel` decides after how many rounds of the first kind one of them traps; 0 is never.
+const PROGRAM: &str = r#"(module
+  (import "wasi" "thread-spawn" (func $spawn (param i32) (result i32)))
+  (import "host" "touch" (func $touch (param i32) (result i32)))
+  (import "host" "fuel" (func $fuel (result i32)))
+  (memory (import "env" "memory") 4 4 shared)
+  (table 2 funcref)
+  (elem (i32.const 0) $compute $write)
+  (func $compute (param $n i32) (result i32) (local $i i32)
+    (loop $l
+      (local.set $n (i32.mul (i32.add (local.get $n) (i32.const 7)) (i32.const 31)))
+      (i32.store (i32.and (local.get $n) (i32.const 0xfffc)) (local.get $i))
+      (br_if $l (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 500))))
+    (local.get $n))
+  (func $write (param $n i32) (result i32)
+    (memory.fill (i32.const 65536) (local.get $n) (i32.const 131072))
+    (memory.copy (i32.const 65540) (i32.const 65536) (i32.const 100000))
+    (local.get $n))
+  (func $deep (param $n i32) (result i32)
+    (if (result i32) (i32.eqz (local.get $n)) (then (i32.const 0))
+      (else (i32.add (call $deep (i32.sub (local.get $n) (i32.const 1))) (i32.const 1)))))
+  (func $indirect (param $n i32) (result i32)
+    (call_indirect (param i32) (result i32) (local.get $n) (i32.and (local.get $n) (i32.const 1))))
+  (func (export "wasi_thread_start") (param $id i32) (param $kind i32) (local $n i32) (local $fuel i32)
+    (local.set $fuel (call $fuel))
+    (loop $forever
+      (local.set $n (i32.add (local.get $n) (i32.const 1)))
+      (block $6 (block $5 (block $4 (block $3 (block $2 (block $1 (block $0
+        (br_table $0 $1 $2 $3 $4 $5 $6 (local.get $kind)))
+        (drop (call $compute (local.get $n)))
+        (if (i32.and (i32.eq (local.get $n) (local.get $fuel)) (i32.ne (local.get $fuel) (i32.const 0)))
+          (then (unreachable)))
+        (br $forever))
+        (drop (call $write (local.get $n))) (br $forever))
+        (drop (memory.atomic.wait32 (i32.const 0x3fff8) (i32.const 0) (i64.const -1))) (br $forever))
+        (drop (memory.atomic.wait32 (i32.const 0x3fffc) (i32.const 0) (i64.const 1000)))
+        (drop (memory.atomic.notify (i32.const 0x3fff8) (i32.const 1))) (br $forever))
+        (drop (call $deep (i32.const 2000))) (br $forever))
+        (drop (call $touch (local.get $n))) (br $forever))
+      ;; Threads that end at once.
+      (if (i32.lt_u (local.get $n) (i32.const 200)) (then (drop (call $spawn (i32.const 7))) (br $forever)))))
+  (func (export "_start")
+    (drop (call $spawn (i32.const 0)))
+    (drop (call $spawn (i32.const 1)))
+    (drop (call $spawn (i32.const 2)))
+    (drop (call $spawn (i32.const 3)))
+    (drop (call $spawn (i32.const 4)))
+    (drop (call $spawn (i32.const 5)))
+    (drop (call $spawn (i32.const 6)))
+    (loop $forever
+      (drop (call $indirect (i32.const 4)))
+      (br $forever))))"#;
+
+fn stops_end_everything(strategy: &str) {
+    let mut random = Random::new(strategy.len() as u64);
+    let mut causes = [0; 2];
+    for round in 0..runs(12) {
+        // A new engine now and then, so that stops hit the first compiles too.
+        let tuning = if round % 2 == 0 { Tuning::EAGER } else { Tuning::default() };
+        let strategy = common::tier(strategy, round).parse().unwrap();
+        let engine = Engine::new(Config { strategy, tuning, ..Config::default() });
+        let module = Module::new(&engine, PROGRAM).unwrap();
+        for _ in 0..4 {
+            let fuel = random.below(3) * random.below(2000);
+            let mut linker = Linker::new(&engine);
+            linker.func("host", "touch", |_, n: i32| Ok(n));
+            linker.func("host", "fuel", move |_, ()| Ok(fuel as i32));
+            let process = Process::new(&linker, &module, &ProcessConfig::default()).unwrap();
+            let terminator = process.terminator();
+            let (ended, end) = mpsc::channel();
+            let delay = Duration::from_micros(random.below(12_000) as u64);
+            let thread = std::thread::spawn(move || {
+                // It returns when every thread of the program has ended.
+                let _ = ended.send(process.run());
+            });
+            std::thread::sleep(delay);
+            let first = terminator.terminate();
+            let result = end.recv_timeout(GUARD).expect("the program hangs after a stop");
+            thread.join().unwrap();
+            match (result, first) {
+                (Err(Error::Stopped(Stopped::Terminated)), true) => causes[0] += 1,
+                (Err(Error::Trap(trap)), false) => {
+                    assert_eq!(trap.code, TrapCode::Unreachable);
+                    causes[1] += 1;
+                }
+                (result, first) => panic!("{result:?}, though the stop was first: {first}"),
+            }
+            assert!(!terminator.terminate(), "the cause is settled");
+        }
+    }
+    println!("{} stopped from outside, {} trapped first", causes[0], causes[1]);
+    assert_eq!(causes[0] + causes[1], 4 * runs(12));
+}
+
+per_strategy!(stops_end_everything);
