@@ -19,6 +19,9 @@ pub struct Config {
     /// stores: loops vectorise, out-of-bounds accesses whose value is unused may not trap, stores before a trap may
     /// be lost, and a plain load in a loop may be read only once.
     pub exact_traps: bool,
+    /// Whether arithmetic on floats gives no other NaN than the canonical one (sign and payload zero but for the highest bit), so
+    /// that runs on any machine and in any tier give the same bits. Costs a comparison for each such operator.
+    pub canonicalize_nan: bool,
     /// Bytes of the value stack of a thread (the interpreter's frames).
     pub value_stack: usize,
     /// Bytes of the native stack of a thread that the engine starts (compiled frames, host functions).
@@ -35,6 +38,7 @@ impl Default for Config {
             features: Features::SUPPORTED,
             compile_threads: None,
             exact_traps: true,
+            canonicalize_nan: false,
             value_stack: 8 << 20,
             native_stack: 8 << 20,
             max_memory: u64::MAX,

@@ -55,9 +55,14 @@ pub struct Args {
     #[arg(long, value_name = "FORMAT", num_args = 0..=1, require_equals = true, default_missing_value = "text")]
     stats: Option<StatsFormat>,
 
-    /// exact: every access traps where the specification says so; relaxed: unused accesses may be dropped
+    /// exact: every access traps where the specification says so; relaxed: faster loops, but loads whose value is unused may be dropped,
+    /// stores before a trap may be lost, and a plain load in a loop may be read once only
     #[arg(long, value_name = "MODE", default_value = "exact")]
     traps: Traps,
+
+    /// Give all NaNs that arithmetic makes the same bits, on all machines and in all tiers; costs a comparison for each
+    #[arg(long)]
+    canonicalize_nan: bool,
 
     /// Give the program a directory, read and write; GUEST is its name there
     #[arg(long, value_name = "HOST[::GUEST]")]
@@ -134,6 +139,7 @@ fn run(args: Args) -> i32 {
         strategy: args.tier,
         compile_threads: args.compile_threads.map(usize::from),
         exact_traps: args.traps == Traps::Exact,
+        canonicalize_nan: args.canonicalize_nan,
         value_stack: args.stack_size as usize,
         native_stack: args.stack_size as usize,
         max_memory: args.max_memory.unwrap_or(u64::MAX),

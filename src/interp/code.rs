@@ -101,6 +101,7 @@ pub struct InterpCode {
     /// The first entries of all functions: `EntryFirst` or `EntryImport`.
     entries: Box<[u64]>,
     storage: Mutex<Storage>,
+    canonicalize_nan: bool,
 }
 
 // SAFETY: the raw pointers refer to memory that this owns and that does not change once it is published.
@@ -145,7 +146,14 @@ impl InterpCode {
             .chunks_exact(ENTRY_WORDS)
             .map(|entry| AtomicPtr::new(entry.as_ptr().cast::<u8>().cast_mut()))
             .collect();
-        Self { table, entries, storage: Mutex::default() }
+        Self { table, entries, storage: Mutex::default(), canonicalize_nan: false }
+    }
+
+    /// Has arithmetic give no other NaN than the canonical one.
+    #[must_use]
+    pub fn canonicalizing(mut self, canonicalize_nan: bool) -> Self {
+        self.canonicalize_nan = canonicalize_nan;
+        self
     }
 
     /// Where the interpreter enters each function, by index; for [`VmContext::interp_table`].
@@ -176,6 +184,7 @@ impl InterpCode {
             return Ok(now);
         }
         TRANSLATOR.with_borrow_mut(|translator| {
+            translator.canonicalize_nan = self.canonicalize_nan;
             let translated = translator.translate(env, bytes, func, false)?;
             let code = self.store(func, &translated);
             match slot.compare_exchange(first, code, Ordering::AcqRel, Ordering::Acquire) {
@@ -238,12 +247,15 @@ impl InterpCode {
 
     /// Translates the function again, and hands the result with all its marks to `look`. Nothing is published.
     pub(crate) fn inspect<T>(
+        &self,
         env: &ModuleEnv,
         bytes: &[u8],
         func: u32,
         look: impl FnOnce(&Translated<'_>) -> T,
     ) -> Result<T, TranslateError> {
-        Translator::default().translate(env, bytes, func, true).map(|translated| look(&translated))
+        let mut translator = Translator::default();
+        translator.canonicalize_nan = self.canonicalize_nan;
+        translator.translate(env, bytes, func, true).map(|translated| look(&translated))
     }
 
     /// The function's bytecode as text, an instruction a line.
@@ -256,7 +268,7 @@ impl InterpCode {
         bytes: &[u8],
         func: u32,
     ) -> Result<String, TranslateError> {
-        Self::inspect(env, bytes, func, super::print::print)
+        self.inspect(env, bytes, func, super::print::print)
     }
 }
 

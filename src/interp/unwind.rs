@@ -46,7 +46,7 @@ unsafe fn add_frames(ctx: Ctx, mut ip: Ip, mut fp: Fp, mut at: At) {
         while let Some(function) = find(&functions, ip) {
             let marks = known
                 .entry(function.func)
-                .or_insert_with(|| marks(source.env, source.bytes, function.func));
+                .or_insert_with(|| marks(source.code, source.env, source.bytes, function.func));
             let position = (ip.0 as usize - function.start as usize) as u32;
             let offset = offset(marks, BytecodePlace { position, at });
             hooks::add_frame(ctx.0, function.func, offset);
@@ -72,14 +72,16 @@ impl Offsets {
     /// The offset of the operator in the module.
     pub(crate) fn find(&mut self, module: &ModuleInner, func: u32, place: BytecodePlace) -> u32 {
         let key = (std::ptr::from_ref(module) as usize, func);
-        let marks = self.0.entry(key).or_insert_with(|| marks(&module.env, &module.bytes, func));
+        let marks = self
+            .0
+            .entry(key)
+            .or_insert_with(|| marks(&module.code.interp, &module.env, &module.bytes, func));
         offset(marks, place)
     }
 }
 
-fn marks(env: &ModuleEnv, bytes: &[u8], func: u32) -> Vec<Mark> {
-    let marks =
-        InterpCode::inspect(env, bytes, func, |translated| translated.encoder.marks().to_vec());
+fn marks(code: &InterpCode, env: &ModuleEnv, bytes: &[u8], func: u32) -> Vec<Mark> {
+    let marks = code.inspect(env, bytes, func, |translated| translated.encoder.marks().to_vec());
     marks.unwrap_or_default()
 }
 

@@ -74,10 +74,10 @@ pub fn inspect(
 
 #[cfg(feature = "llvm")]
 fn machine_text(module: &Module, func: u32, emit: Emit) -> Result<String, InspectError> {
-    use updraft_jit::{Compiler, Job, Level, Options, Text};
+    use updraft_jit::{Compiler, Job, Level, Text};
     let tier = |e: &dyn std::fmt::Display| InspectError::Tier(e.to_string());
     updraft_jit::load().map_err(|e| tier(&e))?;
-    let options = Options { exact_traps: module.engine.config().exact_traps, ..Options::default() };
+    let options = crate::tiers::compiler_options(module.engine.config());
     let mut compiler = Compiler::new(options).map_err(|e| tier(&e))?;
     let job = Job {
         functions: &[func],

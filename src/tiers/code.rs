@@ -180,10 +180,10 @@ pub(crate) struct CodeStore {
 }
 
 impl CodeStore {
-    pub fn new(_engine: &Engine, env: &ModuleEnv) -> CodeStore {
+    pub fn new(engine: &Engine, env: &ModuleEnv) -> CodeStore {
         let null = |_| AtomicPtr::default();
         CodeStore {
-            interp: InterpCode::new(env),
+            interp: InterpCode::new(env).canonicalizing(engine.config().canonicalize_nan),
             native: env.functions.iter().map(null).collect(),
             functions: env.functions.iter().map(|_| FunctionState::default()).collect(),
             invokers: env.types.iter().map(|_| AtomicPtr::default()).collect(),

@@ -89,7 +89,8 @@ fn fail(request: Request) {
 /// What all code of an engine has in common.
 #[cfg(feature = "llvm")]
 pub(crate) fn compiler_options(config: &Config) -> updraft_jit::Options {
-    updraft_jit::Options { exact_traps: config.exact_traps, ..updraft_jit::Options::default() }
+    let Config { exact_traps, canonicalize_nan, .. } = *config;
+    updraft_jit::Options { exact_traps, canonicalize_nan, ..updraft_jit::Options::default() }
 }
 
 /// Native stack for the compiler, in bytes: LLVM recurses over what it compiles.

@@ -189,7 +189,7 @@ macro_rules! operators {
 }
 
 operators! {
-    Abs Neg Popcnt Sqrt Ceil Floor Trunc Nearest Not
+    Abs Neg Popcnt Sqrt Ceil Floor Trunc Nearest Canonical Not
     ExtAddPairwise ExtendLow ExtendHigh TruncSat TruncSatF64x2 Convert ConvertLow Demote PromoteLow
     And AndNot Or Xor Eq Ne Lt Gt Le Ge Add Sub Mul Div Min Max PMin PMax AddSat SubSat Avgr Q15MulrSat
     Narrow ExtMulLow ExtMulHigh Swizzle Dot RelaxedDot Bitselect RelaxedMadd RelaxedNmadd
@@ -247,6 +247,8 @@ lanewise! { unary
     Trunc: f64 => |a| total(super::F64Trunc::apply(a));
     Nearest: f32 => |a| total(super::F32Nearest::apply(a));
     Nearest: f64 => |a| total(super::F64Nearest::apply(a));
+    Canonical: f32 => |a| total(super::F32Canonical::apply(a));
+    Canonical: f64 => |a| total(super::F64Canonical::apply(a));
     Not: u64 => |a| !a;
 }
 

@@ -186,6 +186,7 @@ macro_rules! floats {
         $add:ident $mul:ident $sub:ident $div:ident $min:ident $max:ident $copysign:ident
         $eq:ident $ne:ident $lt:ident $gt:ident $le:ident $ge:ident
         $abs:ident $neg:ident $ceil:ident $floor:ident $trunc:ident $nearest:ident $sqrt:ident
+        $canonical:ident $nan:literal
     ]) => {
         binary! {
             $add: $f => $f, |a, b| a + b;
@@ -219,6 +220,7 @@ macro_rules! floats {
             $trunc: $f => $f, |a| machine::$round::<{ machine::TRUNC }>(a, $f::trunc);
             $nearest: $f => $f, |a| machine::$round::<{ machine::NEAREST }>(a, $f::round_ties_even);
             $sqrt: $f => $f, |a| a.sqrt();
+            $canonical: $f => $f, |a| if a.is_nan() { <$f>::from_bits($nan) } else { a };
         }
     };
 }
@@ -278,11 +280,13 @@ floats!(f32, round_f32, [
     F32Add F32Mul F32Sub F32Div F32Min F32Max F32Copysign
     F32Eq F32Ne F32Lt F32Gt F32Le F32Ge
     F32Abs F32Neg F32Ceil F32Floor F32Trunc F32Nearest F32Sqrt
+    F32Canonical 0x7fc0_0000
 ]);
 floats!(f64, round_f64, [
     F64Add F64Mul F64Sub F64Div F64Min F64Max F64Copysign
     F64Eq F64Ne F64Lt F64Gt F64Le F64Ge
     F64Abs F64Neg F64Ceil F64Floor F64Trunc F64Nearest F64Sqrt
+    F64Canonical 0x7ff8_0000_0000_0000
 ]);
 
 unary! {

@@ -253,6 +253,9 @@ pub const UNARY: &[(&str, Ty)] = &[
     ("F64Trunc", F64),
     ("F64Nearest", F64),
     ("F64Sqrt", F64),
+    // Not of WebAssembly: what follows an operator if NaNs are to be canonical.
+    ("F32Canonical", F32),
+    ("F64Canonical", F64),
 ];
 
 /// Plain loads.
@@ -472,8 +475,20 @@ pub const VECTORS: &[(VectorKind, &str, &str, &str, &[&str])] = {
         (Unary, "I16x8", "i16", "", &["Abs", "Neg"]),
         (Unary, "I32x4", "i32", "", &["Abs", "Neg"]),
         (Unary, "I64x2", "i64", "", &["Abs", "Neg"]),
-        (Unary, "F32x4", "f32", "", &["Abs", "Neg", "Sqrt", "Ceil", "Floor", "Trunc", "Nearest"]),
-        (Unary, "F64x2", "f64", "", &["Abs", "Neg", "Sqrt", "Ceil", "Floor", "Trunc", "Nearest"]),
+        (
+            Unary,
+            "F32x4",
+            "f32",
+            "",
+            &["Abs", "Neg", "Sqrt", "Ceil", "Floor", "Trunc", "Nearest", "Canonical"],
+        ),
+        (
+            Unary,
+            "F64x2",
+            "f64",
+            "",
+            &["Abs", "Neg", "Sqrt", "Ceil", "Floor", "Trunc", "Nearest", "Canonical"],
+        ),
         (Unary, "I16x8", "i8", "I8x16S", &["ExtAddPairwise", "ExtendLow", "ExtendHigh"]),
         (Unary, "I16x8", "u8", "I8x16U", &["ExtAddPairwise", "ExtendLow", "ExtendHigh"]),
         (Unary, "I32x4", "i16", "I16x8S", &["ExtAddPairwise", "ExtendLow", "ExtendHigh"]),

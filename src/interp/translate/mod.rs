@@ -14,7 +14,7 @@ mod vector;
 use super::code::Handlers;
 use super::dispatch::Slot;
 use super::encode::{Args, Encoder, Position};
-use super::isa::{self, Binary, Class, Op, Plain, Shape, Ty, Unary, plain};
+use super::isa::{self, Binary, Class, Op, Plain, Shape, Ty, Unary, VectorKind, plain};
 use control::{Block, Kind, OpenTry, SiteRef};
 use fuse::{Fuse, Step};
 use updraft_jit::abi::frame::LINK_SLOTS;
@@ -113,6 +113,8 @@ pub(crate) struct Translator {
     handlers: Vec<Handlers>,
     /// Where the number of slots of the frame is to be filled in: 16 bits each.
     frame_fields: Vec<Position>,
+    /// Whether arithmetic gives no other NaN than the canonical one.
+    pub(super) canonicalize_nan: bool,
 }
 
 fn ty(ty: ValType) -> Ty {
@@ -235,7 +237,68 @@ impl Translator {
             Plain::VectorAccess(op, memarg, lane) => self.vector_access(env, op, memarg, lane)?,
             Plain::Other => return self.other(env, operator),
         }
+        if self.canonicalize_nan {
+            self.canonicalize(operator);
+        }
         Ok(())
+    }
+
+    /// Makes the result of an operator canonical that may give any NaN (core specification, "NaN propagation").
+    fn canonicalize(&mut self, operator: &Operator<'_>) {
+        use Operator as O;
+        match operator {
+            O::F32Add | O::F32Sub | O::F32Mul | O::F32Div | O::F32Min | O::F32Max => {
+                self.unary(Unary::F32Canonical);
+            }
+            O::F32Ceil | O::F32Floor | O::F32Trunc | O::F32Nearest | O::F32Sqrt => {
+                self.unary(Unary::F32Canonical);
+            }
+            O::F64Add | O::F64Sub | O::F64Mul | O::F64Div | O::F64Min | O::F64Max => {
+                self.unary(Unary::F64Canonical);
+            }
+            O::F64Ceil | O::F64Floor | O::F64Trunc | O::F64Nearest | O::F64Sqrt => {
+                self.unary(Unary::F64Canonical);
+            }
+            O::F32DemoteF64 => self.unary(Unary::F32Canonical),
+            O::F64PromoteF32 => self.unary(Unary::F64Canonical),
+            O::F32x4Add
+            | O::F32x4Sub
+            | O::F32x4Mul
+            | O::F32x4Div
+            | O::F32x4Min
+            | O::F32x4Max
+            | O::F32x4Ceil
+            | O::F32x4Floor
+            | O::F32x4Trunc
+            | O::F32x4Nearest
+            | O::F32x4Sqrt
+            | O::F32x4DemoteF64x2Zero
+            | O::F32x4RelaxedMadd
+            | O::F32x4RelaxedNmadd
+            | O::F32x4RelaxedMin
+            | O::F32x4RelaxedMax => {
+                self.vector(VectorKind::Unary, Ty::F32, Op::F32x4Canonical, 0);
+            }
+            O::F64x2Add
+            | O::F64x2Sub
+            | O::F64x2Mul
+            | O::F64x2Div
+            | O::F64x2Min
+            | O::F64x2Max
+            | O::F64x2Ceil
+            | O::F64x2Floor
+            | O::F64x2Trunc
+            | O::F64x2Nearest
+            | O::F64x2Sqrt
+            | O::F64x2PromoteLowF32x4
+            | O::F64x2RelaxedMadd
+            | O::F64x2RelaxedNmadd
+            | O::F64x2RelaxedMin
+            | O::F64x2RelaxedMax => {
+                self.vector(VectorKind::Unary, Ty::F64, Op::F64x2Canonical, 0);
+            }
+            _ => {}
+        }
     }
 
     fn other(&mut self, env: &ModuleEnv, operator: &Operator<'_>) -> Result<(), TranslateError> {
