@@ -314,7 +314,7 @@ impl<'c, 'e> Unit<'c, 'e> {
 fn unique() -> String {
     static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(0));
     static OBJECTS: AtomicU64 = AtomicU64::new(0);
-    format!("{:x}.{}", *PROCESS, OBJECTS.fetch_add(1, Ordering::Relaxed))
+    format!("{:016x}.{}", *PROCESS, OBJECTS.fetch_add(1, Ordering::Relaxed))
 }
 
 fn types(context: &Context) -> Types<'_> {

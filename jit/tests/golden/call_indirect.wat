@@ -22,7 +22,7 @@
 ;;   br i1 %13, label %37, label %29
 ;; 14:
 ;;   %15 = load ptr, ptr %5, align 8
-;;   %16 = getelementptr i64, ptr %15, i64 %32
+;;   %16 = getelementptr i64, ptr %15, i64 %30
 ;;   %17 = load i64, ptr %16, align 8
 ;;   %18 = and i64 %17, 4294967295
 ;;   %19 = icmp eq i64 %18, 1
@@ -40,14 +40,14 @@
 ;;   %28 = phi i32 [ %24, %20 ], [ %26, %25 ]
 ;;   ret i32 %28
 ;; 29:
-;;   %30 = getelementptr i8, ptr %5, i64 8
-;;   %31 = load i64, ptr %30, align 8
-;;   %32 = zext i32 %2 to i64
-;;   %33 = icmp ugt i64 %31, %32
+;;   %30 = zext i32 %2 to i64
+;;   %31 = getelementptr i8, ptr %5, i64 8
+;;   %32 = load i64, ptr %31, align 8
+;;   %33 = icmp ugt i64 %32, %30
 ;;   br i1 %33, label %14, label %34
 ;; 34:
 ;;   store i32 %1, ptr %8, align 4
-;;   %35 = call i32 @updraft_call_indirect(ptr nonnull %0, i32 0, i32 %2, i32 0, ptr nonnull %8)
+;;   %35 = call i32 @updraft_call_indirect(ptr nonnull %0, i32 0, i64 %30, i32 0, ptr nonnull %8)
 ;;   %.not = icmp eq i32 %35, 0
 ;;   br i1 %.not, label %25, label %36
 ;; 36:
