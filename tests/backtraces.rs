@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{per_strategy, temporary, tier};
+use common::{Updraft, per_strategy, repository, temporary, tier};
 use updraft::{Config, Engine, Error, Linker, Module, Store, Strategy, Trap, Val};
 
 /// `$outer` calls `$middle` in a loop, which calls `$inner` through a table, which traps once its argument is 0.
@@ -76,4 +76,21 @@ fn frames_are_located(strategy: &str) {
     }
 }
 
-per_strategy!(frames_are_located);
+/// A program in C, whose DWARF tells of a function that was inlined.
+fn inlined_functions_are_told(strategy: &str) {
+    for turns in ["10", "1000000"] {
+        let program = repository("tests/dwarf/inlined.wasm");
+        let ended = Updraft::run(strategy).arg(program).arg(turns).end();
+        let ended = ended.trapped("unreachable in the main thread", "work");
+        let wanted = [
+            "at ./inlined.c:5:15 in divide",
+            "at ./inlined.c:12:10 in work",
+            "at ./inlined.c:17:10",
+        ];
+        let lines = ended.stderr.lines().map(str::trim);
+        let told: Vec<&str> = lines.filter(|line| line.starts_with("at ")).collect();
+        assert_eq!(told, wanted, "{strategy}\n{ended}");
+    }
+}
+
+per_strategy!(frames_are_located, inlined_functions_are_told);
