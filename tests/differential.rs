@@ -6,7 +6,7 @@
 mod common;
 mod oracle;
 
-use common::runs;
+use common::{Random, runs};
 use oracle::{Family, module_of_seed, run, run_wasmi, wasmi_engine};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use updraft::{Config, Engine, Strategy, Tuning};

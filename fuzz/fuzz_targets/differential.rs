@@ -6,9 +6,12 @@
 
 #[path = "../../tests/oracle/mod.rs"]
 mod oracle;
+#[path = "../../tests/common/random.rs"]
+mod random;
 
 use libfuzzer_sys::fuzz_target;
 use oracle::{Family, module, run, run_wasmi, wasmi_engine};
+use random::Random;
 use std::sync::LazyLock;
 use updraft::{Config, Engine, Strategy, Tuning};
 
@@ -19,9 +22,8 @@ static ENGINES: LazyLock<Vec<Engine>> = LazyLock::new(|| {
     if cfg!(feature = "llvm") {
         strategies.extend([Strategy::Quick, Strategy::Full, Strategy::Random { seed: 1 }]);
     }
-    let engine = |strategy| {
-        Engine::new(Config { strategy, tuning: Tuning::EAGER, ..Config::default() })
-    };
+    let engine =
+        |strategy| Engine::new(Config { strategy, tuning: Tuning::EAGER, ..Config::default() });
     strategies.into_iter().map(engine).collect()
 });
 

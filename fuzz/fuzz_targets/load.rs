@@ -4,22 +4,12 @@
 //! Good seeds are the committed programs: `fuzz/corpus/load/` may link to examples/threads and benches/kernels.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use std::sync::LazyLock;
-use std::time::Duration;
-use updraft::{
-    Config, Engine, Linker, Module, ModuleError, Process, ProcessConfig, Strategy, WasiCtxBuilder,
-};
+mod engine;
 
-static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
-    Engine::new(Config {
-        strategy: Strategy::Interp,
-        max_memory: 16 << 20,
-        value_stack: 1 << 20,
-        native_stack: 1 << 20,
-        ..Config::default()
-    })
-});
+use engine::ENGINE;
+use libfuzzer_sys::fuzz_target;
+use std::time::Duration;
+use updraft::{Linker, Module, ModuleError, Process, ProcessConfig, WasiCtxBuilder};
 
 fuzz_target!(|bytes: &[u8]| {
     match Module::new(&ENGINE, bytes) {

@@ -3,19 +3,11 @@
 //! Good seeds are the scripts of tests/litmus and tests/scripts.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use std::sync::LazyLock;
-use updraft::{Config, Engine, Strategy, wast};
+mod engine;
 
-static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
-    Engine::new(Config {
-        strategy: Strategy::Interp,
-        max_memory: 16 << 20,
-        value_stack: 1 << 20,
-        native_stack: 1 << 20,
-        ..Config::default()
-    })
-});
+use engine::ENGINE;
+use libfuzzer_sys::fuzz_target;
+use updraft::wast;
 
 fuzz_target!(|text: &str| {
     // Loops would run forever, and nobody wakes who waits.

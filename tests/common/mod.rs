@@ -10,6 +10,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tempfile::TempPath;
 
+mod random;
+pub use random::Random;
+
 /// After this time a run counts as hung, is killed, and its test fails. This is the only use of time in the tests: nothing is expected
 /// to be done *within* it by a machine that is merely slow.
 pub const GUARD: Duration = Duration::from_secs(if cfg!(debug_assertions) { 300 } else { 60 });
@@ -376,26 +379,5 @@ impl Ended {
             "no frame {innermost:?}\n{ended}"
         );
         ended
-    }
-}
-
-/// Numbers for tests that choose: xorshift64* (Vigna, 2014), the same on every run.
-pub struct Random(u64);
-
-impl Random {
-    pub fn new(seed: u64) -> Random {
-        Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    pub fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 8
-    }
-
-    /// A number below `bound`.
-    pub fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
     }
 }

@@ -1,31 +1,13 @@
-//! Random modules of wasm-smith, and what comes out of them in this engine and in wasmi. Shared with `fuzz/`.
+//! Random modules of wasm-smith, and what comes out of them in this engine and in wasmi. Shared with `fuzz/`; whoever
+//! takes it gives it `tests/common/random.rs`.
 #![allow(dead_code, reason = "each user has its part")]
 
+use super::Random;
 use arbitrary::Unstructured;
 use std::collections::{BTreeMap, BTreeSet};
 use updraft::{
     Engine, Error, Extern, Features, Func, Instance, Linker, Module, Store, TrapCode, Val, ValType,
 };
-
-/// Random numbers, the same in every run (xorshift64*; Vigna, 2014).
-pub struct Random(u64);
-
-impl Random {
-    pub fn new(seed: u64) -> Random {
-        Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    pub fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    pub fn below(&mut self, bound: u64) -> u64 {
-        (self.next() >> 8) % bound
-    }
-}
 
 /// What a module may use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -83,7 +65,7 @@ pub fn module(bytes: &[u8], family: Family) -> Option<Vec<u8>> {
 /// The module of a seed.
 pub fn module_of_seed(seed: u64, family: Family) -> Option<Vec<u8>> {
     let mut random = Random::new(seed);
-    let bytes: Vec<u8> = (0..4096).flat_map(|_| random.next().to_le_bytes()).collect();
+    let bytes: Vec<u8> = (0..4096).flat_map(|_| random.bits().to_le_bytes()).collect();
     module(&bytes, family)
 }
 
@@ -173,9 +155,9 @@ fn same(one: &Outcome, other: &Outcome) -> bool {
 /// The arguments of one call: small numbers and bounds are the interesting ones.
 fn arguments(params: &[ValType], random: &mut Random) -> Vec<Plain> {
     let mut bits = || match random.below(4) {
-        0 => random.below(16),
-        1 => random.below(3).wrapping_sub(1) ^ (1 << random.below(64)),
-        _ => random.next(),
+        0 => random.below(16) as u64,
+        1 => (random.below(3) as u64).wrapping_sub(1) ^ (1 << random.below(64)),
+        _ => random.bits(),
     };
     let argument = |param: &ValType| match param {
         ValType::I32 => Plain::Bits(u128::from(bits() as u32)),
@@ -229,7 +211,7 @@ fn outcome(result: Result<Vec<Val>, Error>) -> Outcome {
             TrapCode::StackOverflow | TrapCode::OutOfMemory => Outcome::Limit,
             code => Outcome::Trap(code.message()),
         },
-        Err(other) if other.to_string().contains("exception") => Outcome::Exception,
+        Err(Error::Exception(_)) => Outcome::Exception,
         Err(other) => panic!("{other}"),
     }
 }
