@@ -89,6 +89,12 @@ pub mod internals {
     pub mod threads {
         pub use crate::threads::*;
     }
+
+    /// How often loops of a module have been entered in better code while they ran.
+    #[must_use]
+    pub fn loop_entries(module: &crate::Module) -> u64 {
+        module.code.loop_entries()
+    }
 }
 
 /// Version of the LLVM library that compiles hot code, if it can be loaded; loads it.

@@ -10,7 +10,7 @@ mod common;
 use common::{Random, runs};
 use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use updraft::{Config, Engine, Features, Linker, Module, Store, Strategy, Tuning, Val};
+use updraft::{Config, Engine, Features, Linker, Module, Store, Strategy, Tuning, Val, internals};
 
 /// Types of locals.
 const TYPES: [&str; 5] = ["i32", "i64", "f32", "f64", "v128"];
@@ -214,8 +214,8 @@ impl Generator {
     }
 }
 
-/// What a program leaves in memory and the global, after some calls.
-fn outcome(engine: &Engine, program: &str, rounds: i32) -> (Vec<u8>, String) {
+/// What a program leaves in memory and the global, after some calls; and how often running loops were entered.
+fn outcome(engine: &Engine, program: &str, rounds: i32) -> (Vec<u8>, String, u64) {
     let module = Module::new(engine, program).unwrap_or_else(|error| panic!("{error}\n{program}"));
     let mut store = Store::new(engine).unwrap();
     let instance = Linker::new(engine).instantiate(&mut store, &module).unwrap();
@@ -227,10 +227,11 @@ fn outcome(engine: &Engine, program: &str, rounds: i32) -> (Vec<u8>, String) {
     instance.memory(&mut store, "memory").unwrap().read(0, &mut bytes).unwrap();
     let global = instance.export(&mut store, "calls");
     let Some(updraft::Extern::Global(global)) = global else { panic!("the global is exported") };
-    (bytes, format!("{:?}", global.get(&mut store)))
+    (bytes, format!("{:?}", global.get(&mut store)), internals::loop_entries(&module))
 }
 
-fn check(seed: u64, show: bool) {
+/// Compares a program's outcomes. Gives the number of entries into its running loops under random strategies.
+fn check(seed: u64, show: bool) -> u64 {
     let program = Generator::program(seed);
     if show {
         println!("{program}");
@@ -240,6 +241,7 @@ fn check(seed: u64, show: bool) {
     let expected = outcome(&engine(Strategy::Interp, Tuning::default()), &program, rounds);
     // One seed leads into quick code first, and another into full code, at other turns.
     let often = Tuning { quantum: 1 + (seed % 3) as u32 * 20, ..Tuning::EAGER };
+    let mut entries = 0;
     for strategy in [
         Strategy::Random { seed: seed * 2 },
         Strategy::Random { seed: seed * 2 + 1 },
@@ -249,7 +251,12 @@ fn check(seed: u64, show: bool) {
         assert_eq!(got.1, expected.1, "calls under {strategy}");
         let differ = (0..1 << 16).find(|at| got.0[*at] != expected.0[*at]);
         assert_eq!(differ, None, "memory under {strategy}");
+        // Under the tiered strategy it depends on the machine's speed.
+        if strategy != Strategy::Tiered {
+            entries += got.2;
+        }
     }
+    entries
 }
 
 /// Programs of one part.
@@ -257,13 +264,21 @@ const PROGRAMS: u64 = if cfg!(debug_assertions) { 10 } else { 60 };
 
 fn part(number: u64) {
     if let Ok(seed) = std::env::var("UPDRAFT_OSR_SEED") {
-        return check(seed.parse().unwrap(), true);
+        check(seed.parse().unwrap(), true);
+        return;
     }
     let first = number << 20;
-    let wrong: Vec<u64> = (first..first + PROGRAMS * runs(1) as u64)
-        .filter(|seed| catch_unwind(AssertUnwindSafe(|| check(*seed, false))).is_err())
-        .collect();
+    let mut entries = 0;
+    let mut right = |seed: &u64| {
+        let checked = catch_unwind(AssertUnwindSafe(|| check(*seed, false)));
+        checked.map(|count| entries += count).is_ok()
+    };
+    let seeds = first..first + PROGRAMS * runs(1) as u64;
+    let wrong: Vec<u64> = seeds.clone().filter(|seed| !right(seed)).collect();
     assert!(wrong.is_empty(), "UPDRAFT_OSR_SEED: one of {wrong:?}");
+    // That is what is tested, so it must have happened, and often.
+    let programs = seeds.end - seeds.start;
+    assert!(entries > programs, "only {entries} entries in {programs} programs");
 }
 
 #[test]

@@ -106,7 +106,7 @@ impl ProcessStats {
             threads_started,
             threads_peak,
             tiers,
-            osr_entries: osr.values().sum(),
+            osr_entries: code.loop_entries(),
             compiles_cancelled: module.engine.compiler().queue_len() as u64,
             functions,
         }

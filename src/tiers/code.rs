@@ -274,6 +274,11 @@ impl CodeStore {
         })
     }
 
+    /// How often loops have been entered while they ran.
+    pub fn loop_entries(&self) -> u64 {
+        self.osr.iter().map(|entry| entry.entries.load(Ordering::Relaxed)).sum()
+    }
+
     /// Notes that there is one more instance.
     pub fn add_instance(&self) {
         // Acquire: if `reclaim` has seen that there is none, this instance sees the code that was published before.
