@@ -85,8 +85,6 @@ pub fn load() -> Result<&'static LlvmInfo, LoadError> {
 }
 
 fn load_once() -> Result<LlvmInfo, LoadError> {
-    // Once before the library registers its destructors, in case the process ends meanwhile, and once after.
-    presence::guard_exit();
     let Some(_presence) = Presence::enter() else {
         return Err(LoadError::NotFound { reason: "the process is ending".to_owned() });
     };
