@@ -70,6 +70,7 @@ pub use memory::{Global, Memory, Table};
 pub use module::{Export, Import, Item, Module, ModuleError};
 pub use observe::inspect::{Emit, InspectError, inspect};
 pub use observe::stats::{FunctionStats, ProcessStats, TierStats};
+pub use observe::trace::{TraceRecorder, TraceWatch};
 pub use process::{Observer, Process, ProcessConfig};
 pub use store::{AsStore, Store, Terminator};
 pub use tiers::{CompileCost, Strategy, Tier, Tuning, UnknownStrategy};

@@ -5,6 +5,7 @@ use crate::host;
 use crate::instance::Instance;
 use crate::linker::Linker;
 use crate::module::{Item, Module};
+use crate::observe::events::event;
 use crate::observe::stats::ProcessStats;
 use crate::store::{Store, Terminator};
 use crate::threads::{Cause, Group, Limits, SpawnError};
@@ -54,13 +55,15 @@ struct ThreadCounts {
 }
 
 impl ThreadCounts {
-    fn enter(&self) {
+    fn enter(&self, thread: u32) {
+        event!("thread_start", thread, "a thread begins");
         self.started.fetch_add(1, Ordering::Relaxed);
         let alive = self.alive.fetch_add(1, Ordering::Relaxed) + 1;
         self.peak.fetch_max(alive, Ordering::Relaxed);
     }
 
-    fn leave(&self) {
+    fn leave(&self, thread: u32) {
+        event!("thread_end", thread, "a thread ends");
         self.alive.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -86,6 +89,24 @@ impl Observer {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed) + 1;
         let wall = started.elapsed().as_secs_f64();
         ProcessStats::collect(module, wall, count(&threads.started), count(&threads.peak))
+    }
+
+    pub(crate) fn group(&self) -> &Group {
+        &self.inner.group
+    }
+
+    pub(crate) fn module(&self) -> &Module {
+        &self.inner.module
+    }
+
+    /// Compile requests that wait, of all programs of the engine.
+    pub(crate) fn queued(&self) -> usize {
+        self.inner.module.engine.compiler().queue_len()
+    }
+
+    /// Threads that are alive, the main thread not counted.
+    pub(crate) fn threads_alive(&self) -> u64 {
+        self.inner.threads.alive.load(Ordering::Relaxed)
     }
 }
 
@@ -265,7 +286,7 @@ impl ProcessInner {
 
     fn run_thread(self: Arc<Self>, mut store: Store, instance: Instance, id: u32, argument: i32) {
         store.set_thread_id(id);
-        self.threads.enter();
+        self.threads.enter(id);
         let result = instance.start(&mut store).and_then(|()| {
             instance
                 .typed::<(i32, i32), ()>(&mut store, "wasi_thread_start")?
@@ -281,7 +302,7 @@ impl ProcessInner {
             };
             self.group.stop(cause, id, detail);
         }
-        self.threads.leave();
+        self.threads.leave(id);
     }
 }
 

@@ -14,7 +14,7 @@ use crate::vm::{InstanceData, Table, VmThread, hooks, sys};
 use std::cell::UnsafeCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use updraft_jit::abi::{GlobalCell, Ref, TrapCode};
+use updraft_jit::abi::{GlobalCell, Ref, TrapCode, activity};
 
 /// A thread of wasm: its stacks and the instances, functions, tables and globals that belong to it.
 ///
@@ -229,15 +229,22 @@ impl StoreInner {
             return Err(self.thread.take_failure());
         }
         let (instance, func) = match target {
-            FuncTarget::Host(host) => return (host.func)(&mut Caller::from_host(self), values),
+            FuncTarget::Host(host) => {
+                let outer = self.thread.begin(activity::HOST);
+                let result = (host.func)(&mut Caller::from_host(self), values);
+                self.thread.begin(outer);
+                return result;
+            }
             // SAFETY: instances of a store live as long as the store, and the target is of this store.
             FuncTarget::Wasm { instance, func } => (unsafe { &**instance }, *func),
         };
         let outer = std::mem::replace(&mut self.thread.abi.ctx, instance.ctx());
+        let doing = self.thread.begin(activity::WASM);
         // SAFETY: this thread holds the store and is attached; the slots fit the type. No reference into `self` is
         // used while wasm runs: host functions make their own from the raw pointer.
         let status = unsafe { hooks::run(instance, func, values.as_mut_ptr()) };
         self.thread.abi.ctx = outer;
+        self.thread.begin(doing);
         if status != 0 {
             return Err(self.thread.take_failure());
         }

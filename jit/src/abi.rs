@@ -31,7 +31,7 @@
 //! segment gone. An OSR entry notes its tail calls in any case. So no chain takes native stack, whichever tiers it goes through.
 
 use std::cell::UnsafeCell;
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU32, AtomicU64};
 
 /// Layout of a frame in slots, the same in every tier.
 ///
@@ -196,6 +196,43 @@ pub struct ThreadState {
     pub value_limit: *mut u64,
     /// Lowest native stack address at which runtime code may be entered, in bytes.
     pub native_limit: usize,
+    /// What a sampling profiler sees and asks for; compiled code does not look at it.
+    pub sampled: Sampled,
+}
+
+/// What a thread and the profiler that samples it share.
+#[derive(Debug, Default)]
+pub struct Sampled {
+    /// [`activity`].
+    pub activity: AtomicU32,
+    /// One of [`sample`].
+    pub wanted: AtomicU32,
+    /// The budget that was there when a sample was made due.
+    pub budget: AtomicI64,
+    /// Where samples go: the profiler's, null if there is none.
+    pub ring: AtomicPtr<u8>,
+}
+
+/// Values of [`Sampled::activity`].
+pub mod activity {
+    /// Running wasm, in whatever tier, or not running at all.
+    pub const WASM: u32 = 0;
+    /// In a host function.
+    pub const HOST: u32 = 1;
+    /// In `memory.atomic.wait`.
+    pub const WAIT: u32 = 2;
+    /// Waiting for a compile.
+    pub const COMPILE: u32 = 3;
+}
+
+/// Values of [`Sampled::wanted`].
+pub mod sample {
+    /// None.
+    pub const NONE: u32 = 0;
+    /// The profiler asks for one, and sends the signal.
+    pub const ASKED: u32 = 1;
+    /// The signal came in the interpreter or the runtime: the next look at the budget takes it.
+    pub const DUE: u32 = 2;
 }
 
 macro_rules! trap_codes {

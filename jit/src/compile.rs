@@ -16,6 +16,13 @@ use crate::translate::{self, Shape};
 use crate::unit::Unit;
 use crate::{entries, llvm_load};
 
+/// A step of a compile has ended: an event for whoever observes the tiers.
+macro_rules! step {
+    ($name:literal, $time:expr) => {
+        tracing::debug!(name: $name, target: "updraft::tier", cpu_us = $time.as_micros() as u64, $name)
+    };
+}
+
 /// How much work goes into the code.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum Level {
@@ -181,16 +188,19 @@ impl Compiler {
         let start = cpu_time();
         let (unit, mut recipe) = self.translate_job(context, env, bytes, job)?;
         timings.translate = cpu_time() - start;
+        step!("translate", timings.translate);
 
         let start = cpu_time();
         self.machines.optimise(&unit.module, job.level)?;
         timings.optimise = cpu_time() - start;
+        step!("optimise", timings.optimise);
 
         let start = cpu_time();
         let object = self.emit(&unit, FileType::Object)?;
         let symbols = emitted::symbols(&object)?;
         recipe.hash = emitted::code_hash(&object)?;
         timings.emit = cpu_time() - start;
+        step!("emit", timings.emit);
         let (recipe, ir_instructions) = (Some(recipe), unit.instructions());
         Ok(Object { bytes: object, symbols, ir_instructions, timings, recipe })
     }

@@ -58,26 +58,33 @@ pub fn main() -> ! {
             exit(error.exit_code());
         }
     };
-    start_log();
+    let recorder = match &cli.command {
+        Command::Run(args) => args.recorder(),
+        _ => None,
+    };
+    start_log(recorder.as_ref());
     let code = match cli.command {
-        Command::Run(args) => run::main(args),
+        Command::Run(args) => run::main(args, recorder),
         Command::Inspect(args) => inspect::main(&args),
         Command::Wast(args) => wast::main(&args),
     };
     exit(code)
 }
 
-/// Logs go to standard error: warnings, or what UPDRAFT_LOG asks for.
-fn start_log() {
-    use tracing_subscriber::EnvFilter;
+/// Logs go to standard error: warnings, or what UPDRAFT_LOG asks for. The recorder hears the tiers' events, whatever that is.
+fn start_log(recorder: Option<&updraft::TraceRecorder>) {
+    use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
     let filter = EnvFilter::try_from_env("UPDRAFT_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
     let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let log = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(terminal)
         .with_target(false)
         .without_time()
+        .with_filter(filter);
+    tracing_subscriber::registry()
+        .with(log)
+        .with(recorder.map(updraft::TraceRecorder::layer))
         .init();
 }
 

@@ -2,11 +2,12 @@
 
 use super::{fail, print_err, print_out};
 use clap::ValueEnum;
+use std::fs::File;
 use std::path::PathBuf;
 use std::time::Duration;
 use updraft::{
     Config, Engine, Error, Func, Linker, Module, Observer, Process, ProcessConfig, Stopped, Store,
-    Strategy, Val, ValType, WasiCtxBuilder,
+    Strategy, TraceRecorder, Val, ValType, WasiCtxBuilder,
 };
 
 /// Exit code of a trap: what a shell shows for a program that was ended by SIGABRT.
@@ -54,6 +55,10 @@ pub struct Args {
     /// Print a summary of tiers, compiles and threads at the end, to standard error
     #[arg(long, value_name = "FORMAT", num_args = 0..=1, require_equals = true, default_missing_value = "text")]
     stats: Option<StatsFormat>,
+
+    /// Write a trace of the tiers and threads, for Perfetto or Chrome's viewer
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
 
     /// exact: every access traps where the specification says so; relaxed: faster loops, but loads whose value is unused may be dropped,
     /// stores before a trap may be lost, and a plain load in a loop may be read once only
@@ -120,11 +125,20 @@ fn key_value(text: &str) -> Result<(String, String), String> {
     Ok((key.into(), value.into()))
 }
 
-pub fn main(args: Args) -> i32 {
+impl Args {
+    /// What is to hear the tiers' events, if a trace is wanted.
+    pub fn recorder(&self) -> Option<TraceRecorder> {
+        self.trace.as_ref().map(|_| TraceRecorder::new())
+    }
+}
+
+pub fn main(args: Args, recorder: Option<TraceRecorder>) -> i32 {
     // The program's first thread gets the stack that was asked for, as all others do.
     let stack = args.stack_size as usize;
-    let thread =
-        std::thread::Builder::new().name("wasm-main".into()).stack_size(stack).spawn(|| run(args));
+    let thread = std::thread::Builder::new()
+        .name("wasm-main".into())
+        .stack_size(stack)
+        .spawn(move || run(&args, recorder));
     match thread.map(std::thread::JoinHandle::join) {
         Ok(Ok(code)) => code,
         Ok(Err(_)) => fail(&"the engine failed; this is a defect of Updraft, please report it"),
@@ -134,7 +148,15 @@ pub fn main(args: Args) -> i32 {
     }
 }
 
-fn run(args: Args) -> i32 {
+fn run(args: &Args, recorder: Option<TraceRecorder>) -> i32 {
+    // Before the program runs: what cannot be written is not worth the wait.
+    let trace = match args.trace.as_ref().map(|path| (path, File::create(path))) {
+        Some((path, Err(error))) => {
+            return fail(&format!("cannot write the trace {}: {error}", path.display()));
+        }
+        Some((path, Ok(file))) => recorder.map(|recorder| (recorder, path, file)),
+        None => None,
+    };
     let engine = Engine::new(Config {
         strategy: args.tier,
         compile_threads: args.compile_threads.map(usize::from),
@@ -152,21 +174,43 @@ fn run(args: Args) -> i32 {
         }
         Err(error) => return fail(&format!("{}: {error}", args.file.display())),
     };
-    let result = prepare(&args, &engine, &module);
+    let result = prepare(args, &engine, &module);
     let process = match result {
         Ok(process) => process,
         Err(error) => return fail(&error),
     };
     let observer = process.observer();
+    let watch = trace.as_ref().map(|(recorder, ..)| recorder.watch(observer.clone()));
     let result = match &args.invoke {
         None => process.run(),
         Some(name) => invoke(process, name, &args.args),
     };
-    let code = report(result, &args);
+    drop(watch);
+    let code = report(result, args);
     if let Some(format) = args.stats {
         print_stats(&observer, format);
     }
+    if let Some((recorder, path, mut file)) = trace {
+        let about = about(args, &engine, code);
+        if let Err(error) = recorder.write_chrome(&mut file, &about) {
+            return fail(&format!("cannot write the trace {}: {error}", path.display()));
+        }
+    }
     code
+}
+
+/// What a trace says of the run as a whole.
+fn about(args: &Args, engine: &Engine, code: i32) -> serde_json::Map<String, serde_json::Value> {
+    let about = serde_json::json!({
+        "program": args.file.display().to_string(),
+        "arguments": args.args,
+        "strategy": engine.config().strategy.to_string(),
+        "exit_code": code,
+    });
+    match about {
+        serde_json::Value::Object(map) => map,
+        _ => unreachable!("an object was made"),
+    }
 }
 
 /// The program with its host modules.

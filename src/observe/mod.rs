@@ -1,7 +1,10 @@
-//! What can be seen of a run: statistics, and what each tier made of a function.
+//! What can be seen of a run: tier events, statistics, and what each tier made of a function.
 
+pub(crate) mod events;
 pub(crate) mod inspect;
 mod locate;
+pub(crate) mod sampler;
 pub(crate) mod stats;
+pub(crate) mod trace;
 
 pub(crate) use locate::locate;

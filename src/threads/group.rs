@@ -13,6 +13,7 @@ use super::stop::{Cause, StopWord};
 use super::sync::{Condvar, Mutex, MutexGuard, lock};
 use super::waiter::Waiter;
 use super::{THREAD_IDS, ThreadId};
+use crate::observe::events::event;
 use crate::vm::sys;
 
 /// Bounds of a group.
@@ -189,6 +190,7 @@ impl Group {
             }
             *kept = detail;
         }
+        event!("stop", thread = by, ?cause, "the program stops");
         let mut members = lock(&self.members);
         members.set_knows(true);
         members.attached().for_each(Member::stop);
@@ -303,6 +305,19 @@ impl Group {
             members = result.unwrap_or_else(PoisonError::into_inner).0;
         }
         members
+    }
+
+    /// Calls `f` for each attached thread, and sends its signal to those for which it says so. What is seen of a state are its
+    /// atomics.
+    pub(crate) fn interrupt_where(&self, mut f: impl FnMut(ThreadId, &ThreadState) -> bool) {
+        for member in lock(&self.members).attached() {
+            // SAFETY: the thread is attached, so it lives and so does its state.
+            unsafe {
+                if f(member.id, &*member.state) {
+                    member.target.interrupt();
+                }
+            }
+        }
     }
 
     /// Starts a native thread that runs `body` with its new id.

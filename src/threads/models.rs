@@ -69,6 +69,7 @@ fn models_of_attaching() {
             value_sp: std::ptr::null_mut(),
             value_limit: std::ptr::null_mut(),
             native_limit: 0,
+            sampled: Default::default(),
         };
         // SAFETY: the state outlives the attachment.
         let attachment = unsafe { group.attach(&raw mut state, MAIN_THREAD) };

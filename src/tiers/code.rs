@@ -3,6 +3,8 @@
 use super::tuning::{self, Tuning};
 use crate::engine::Engine;
 use crate::interp::InterpCode;
+#[cfg(feature = "llvm")]
+use crate::observe::events::event;
 use dashmap::DashMap;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -14,7 +16,7 @@ use updraft_jit::Level;
 use updraft_jit::env::ModuleEnv;
 
 /// A tier.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[repr(u8)]
 pub enum Tier {
@@ -101,14 +103,14 @@ pub(crate) struct OsrState {
 }
 
 impl OsrState {
-    /// The best entry of at least this tier.
-    pub fn entry(&self, least: Tier) -> Option<*const u8> {
+    /// The best entry of at least this tier, and its tier.
+    pub fn entry(&self, least: Tier) -> Option<(Tier, *const u8)> {
         let full = self.full.load(Ordering::Acquire);
         if !full.is_null() {
-            return Some(full);
+            return Some((Tier::Full, full));
         }
         let quick = self.quick.load(Ordering::Acquire);
-        (least <= Tier::Quick && !quick.is_null()).then_some(quick.cast_const())
+        (least <= Tier::Quick && !quick.is_null()).then_some((Tier::Quick, quick.cast_const()))
     }
 
     fn slot(&self, tier: Tier) -> &AtomicPtr<u8> {
@@ -148,6 +150,17 @@ pub(crate) struct CodePlace {
 }
 
 impl CodePlace {
+    /// The tier that it is code of.
+    pub fn tier(&self) -> Tier {
+        #[cfg(feature = "llvm")]
+        if let Some((_, recipe)) = &self.made
+            && recipe.level() == Level::Quick
+        {
+            return Tier::Quick;
+        }
+        Tier::Full
+    }
+
     /// Whether it is in an entry into a loop.
     pub fn is_loop_entry(&self) -> bool {
         #[cfg(feature = "llvm")]
@@ -341,7 +354,8 @@ impl CodeStore {
                 }
             }
             drop(ranges);
-            tracing::debug!(symbols = linked.symbols.len(), "replaced code is freed");
+            let bytes: usize = linked.symbols.iter().map(|symbol| symbol.size).sum();
+            event!("reclaim", symbols = linked.symbols.len(), bytes, "replaced code is freed");
             if let Err(error) = linked.remove() {
                 tracing::warn!(%error, "replaced code could not be freed");
             }

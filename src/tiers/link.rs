@@ -3,6 +3,7 @@
 use super::Tier;
 use super::code::{CodeRange, CodeStore};
 use super::queue::Request;
+use crate::observe::events::event;
 use crate::vm::builtins;
 use std::sync::Arc;
 use updraft_jit::env::ModuleEnv;
@@ -60,6 +61,7 @@ pub(crate) fn compile(compiler: &mut Compiler, request: &Request) -> Result<(), 
         e => Failure::Request(e.to_string()),
     })?;
     let time = start.elapsed();
+    event!("link", symbols = linked.symbols.len(), "linked");
 
     let recipe = linked.recipe.clone().map(Arc::new);
     // Whatever code may call must be there before the code itself: stubs and invokers first.
@@ -85,22 +87,31 @@ pub(crate) fn compile(compiler: &mut Compiler, request: &Request) -> Result<(), 
             Symbol::Function(func) => {
                 code.add_cost(func, request.tier, share, symbol.size);
                 code.publish(func, request.tier, symbol.address);
+                let (name, bytes) = (|| module.function_name(func), symbol.size);
+                event!("publish", func, name = %name(), tier = %request.tier, bytes, "published");
             }
             Symbol::Osr { func, index } => {
                 code.add_cost(func, request.tier, share, symbol.size);
                 code.publish_osr(func, index, request.tier, symbol.address);
+                let (name, bytes) = (|| module.function_name(func), symbol.size);
+                event!(
+                    "publish",
+                    func, name = %name(), "loop" = index, tier = %request.tier, bytes, "published"
+                );
             }
             Symbol::Stub(_) | Symbol::Invoker(_) => {}
         }
     }
     code.keep(linked);
-    tracing::debug!(
+    event!(
+        "compiled",
         functions = ?request.functions,
-        osr = ?request.osr,
+        loops = ?request.osr,
         tier = %request.tier,
-        microseconds = time.as_micros() as u64,
+        us = time.as_micros() as u64,
         bytes,
-        "published"
+        ir_instructions = object.ir_instructions,
+        "compiled"
     );
     Ok(())
 }

@@ -29,12 +29,13 @@ pub use tuning::Tuning;
 use crate::engine::Config;
 use crate::error::Error;
 use crate::module::{Module, ModuleError};
+use crate::observe::events::event;
 use crate::vm::VmThread;
 use code::threshold;
 use queue::{Request, Waiter};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use updraft_jit::abi::FUNCTION_ENTRY;
+use updraft_jit::abi::{FUNCTION_ENTRY, activity};
 
 /// The thread must stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,12 +114,11 @@ fn compile_now(
         None => request.functions.push(func),
     }
     request.waiter = Some(waiter.clone());
-    module.engine.compiler().submit(request);
-    if waiter.wait(|| thread.abi.pending.load(Ordering::Acquire) != 0) {
-        Ok(())
-    } else {
-        Err(Stopping)
-    }
+    submit(thread.id, request);
+    let outer = thread.begin(activity::COMPILE);
+    let served = waiter.wait(|| thread.abi.pending.load(Ordering::Acquire) != 0);
+    thread.begin(outer);
+    if served { Ok(()) } else { Err(Stopping) }
 }
 
 /// The interpreter spent a budget. Returns an OSR entry to go on in.
@@ -142,12 +142,13 @@ pub(crate) fn interpreted(
             }
             let tier = if choice & 8 == 0 { Tier::Quick } else { Tier::Full };
             compile_now(thread, module, tier, func, index)?;
-            Ok(index.and_then(|index| take_entry(module, func, index, tier)))
+            Ok(index.and_then(|index| take_entry(thread.id, module, func, index, tier)))
         }
         Strategy::Tiered => {
-            let entry = index.and_then(|index| take_entry(module, func, index, Tier::Quick));
+            let entry =
+                index.and_then(|index| take_entry(thread.id, module, func, index, Tier::Quick));
             if entry.is_none() {
-                ask(module, func, index, heat, Tier::Interp);
+                ask(thread.id, module, func, index, heat, Tier::Interp);
             }
             Ok(entry)
         }
@@ -173,28 +174,44 @@ pub(crate) fn quick(
                 return None;
             }
             compile_now(thread, module, Tier::Full, func, index).ok()?;
-            index.and_then(|index| take_entry(module, func, index, Tier::Full))
+            index.and_then(|index| take_entry(thread.id, module, func, index, Tier::Full))
         }
         Strategy::Tiered => {
-            let entry = index.and_then(|index| take_entry(module, func, index, Tier::Full));
+            let entry =
+                index.and_then(|index| take_entry(thread.id, module, func, index, Tier::Full));
             if entry.is_none() {
-                ask(module, func, index, heat, Tier::Quick);
+                ask(thread.id, module, func, index, heat, Tier::Quick);
             }
             entry
         }
     }
 }
 
-fn take_entry(module: &Module, func: u32, index: u32, least: Tier) -> Option<*const u8> {
+fn take_entry(
+    thread: u32,
+    module: &Module,
+    func: u32,
+    index: u32,
+    least: Tier,
+) -> Option<*const u8> {
     let state = module.code.osr.get(&(func, index))?;
-    let entry = state.entry(least)?;
+    let (tier, entry) = state.entry(least)?;
     state.entries.fetch_add(1, Ordering::Relaxed);
-    tracing::debug!(func, index, "on-stack replacement");
+    let name = || module.function_name(func);
+    event!("osr", thread, func, name = %name(), "loop" = index, %tier, "on-stack replacement");
     Some(entry)
 }
 
+/// Queues a request of a thread.
+fn submit(thread: u32, request: Request) {
+    let Request { tier, heat, ref functions, ref osr, .. } = request;
+    event!("request", thread, %tier, ?functions, loops = ?osr, heat, "compile request");
+    let engine = request.module.engine.clone();
+    engine.compiler().submit(request);
+}
+
 /// Asks for the tier that this heat is worth, if it is above `current`.
-fn ask(module: &Module, func: u32, index: Option<u32>, heat: u64, current: Tier) {
+fn ask(thread: u32, module: &Module, func: u32, index: Option<u32>, heat: u64, current: Tier) {
     let body = module.env.body(func).len();
     let tuning = &module.engine.config().tuning;
     let tier = match heat {
@@ -220,8 +237,13 @@ fn ask(module: &Module, func: u32, index: Option<u32>, heat: u64, current: Tier)
         request.osr.push((func, index));
     }
     if !request.functions.is_empty() || !request.osr.is_empty() {
-        tracing::debug!(func, ?index, %tier, heat, "compile request");
-        module.engine.compiler().submit(request);
+        let name = || module.function_name(func);
+        event!(
+            "heat",
+            thread, func, name = %name(), "loop" = index, %tier, heat,
+            threshold = threshold(tuning, tier, body), "hot"
+        );
+        submit(thread, request);
     }
 }
 
@@ -255,7 +277,8 @@ mod tests {
         compile(&stores[0], Tier::Quick, 1, Some(0));
         let code = &module.code;
         let quick = code.native(1) as usize;
-        let entry = code.osr.get(&(1, 0)).expect("made").entry(Tier::Quick).expect("made") as usize;
+        let entry =
+            code.osr.get(&(1, 0)).expect("made").entry(Tier::Quick).expect("made").1 as usize;
         assert!(code.find(quick).is_some() && code.find(entry).is_some());
 
         let [first, mut second] = stores;

@@ -6,7 +6,7 @@ use crate::module::Module;
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Something to compile.
 pub(crate) struct Request {
@@ -18,6 +18,8 @@ pub(crate) struct Request {
     pub heat: u64,
     /// Somebody waits for it; goes before everything that is only wanted.
     pub waiter: Option<Arc<Waiter>>,
+    /// When it was made.
+    pub asked: Instant,
     /// Order of arrival.
     number: u64,
 }
@@ -31,8 +33,19 @@ impl Request {
             tier,
             heat,
             waiter: None,
+            asked: Instant::now(),
             number: 0,
         }
+    }
+
+    /// The names of the functions, and of those whose loops are meant.
+    pub fn names(&self) -> String {
+        let functions = self.functions.iter().map(|func| self.module.function_name(*func).into());
+        let loop_name = |(func, index): &(u32, u32)| {
+            format!("{} loop {index}", self.module.function_name(*func))
+        };
+        let names: Vec<String> = functions.chain(self.osr.iter().map(loop_name)).collect();
+        names.join(", ")
     }
 
     /// Whether there is nothing to compile.

@@ -99,6 +99,7 @@ pub(crate) const COMPILER_STACK: usize = 16 << 20;
 #[cfg(feature = "llvm")]
 fn work(shared: &Shared, loading: updraft_jit::Loading) {
     use super::link::{self, Failure};
+    use crate::observe::events::event;
     use updraft_jit::Compiler;
 
     let compiler = updraft_jit::load().map_err(|e| e.to_string()).and_then(|info| {
@@ -119,12 +120,22 @@ fn work(shared: &Shared, loading: updraft_jit::Loading) {
         }
     };
     while let Some(mut request) = shared.queue.pop() {
+        event!(
+            "start",
+            tier = %request.tier,
+            functions = ?request.functions,
+            loops = ?request.osr,
+            names = %request.names(),
+            waited_us = request.asked.elapsed().as_micros() as u64,
+            queued = shared.queue.len(),
+            "compiling"
+        );
         // Nothing is lost by a failure but speed: lower tiers go on.
         while !request.is_empty() {
             match link::compile(&mut compiler, &request) {
                 Ok(()) => break,
                 Err(Failure::Function(func, error)) => {
-                    tracing::info!(func, error, "not compiled");
+                    event!("fallback", func, reason = error, "not compiled");
                     request.drop_function(func);
                 }
                 Err(Failure::Ending) => {
@@ -132,7 +143,9 @@ fn work(shared: &Shared, loading: updraft_jit::Loading) {
                     break;
                 }
                 Err(Failure::Request(error)) => {
-                    tracing::warn!(functions = ?request.functions, error, "not compiled");
+                    let functions = &request.functions;
+                    tracing::warn!(?functions, error, "not compiled");
+                    event!("fallback", ?functions, reason = error, "not compiled");
                     request.set_failed();
                     break;
                 }

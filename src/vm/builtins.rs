@@ -11,7 +11,7 @@ use crate::store::eval;
 use crate::threads::WaitResult;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use updraft_jit::abi::{Builtin, Ref, TrapCode, VmContext, state, status};
+use updraft_jit::abi::{Builtin, Ref, TrapCode, VmContext, activity, state, status};
 
 /// Addresses of all builtins, for the linker of compiled code.
 pub(crate) fn addresses() -> Vec<(Builtin, usize)> {
@@ -548,12 +548,15 @@ unsafe fn atomic_wait(
                 .ok()
                 .and_then(|ns| Instant::now().checked_add(Duration::from_nanos(ns)));
             let group = thread(ctx).group.clone();
-            match memory(ctx, index).parking().wait(
+            let outer = thread(ctx).begin(activity::WAIT);
+            let result = memory(ctx, index).parking().wait(
                 address,
                 || is_expected(target),
                 deadline,
                 &group,
-            ) {
+            );
+            thread(ctx).begin(outer);
+            match result {
                 WaitResult::Woken => 0,
                 WaitResult::NotEqual => 1,
                 WaitResult::TimedOut => 2,

@@ -14,10 +14,11 @@ use super::{InstanceData, Place, VmThread, exceptions, sys};
 use crate::error::{Error, Stopped};
 use crate::func::Caller;
 use crate::interp;
+use crate::observe::sampler;
 use crate::threads::Cause;
-use crate::tiers;
+use crate::tiers::{self, Tier};
 use std::sync::atomic::Ordering;
-use updraft_jit::abi::{ExceptionDesc, Ref, TrapCode, VmContext, status};
+use updraft_jit::abi::{ExceptionDesc, Ref, TrapCode, VmContext, activity, status};
 use updraft_jit::env::{slots, slots_of};
 use wasmparser::{FuncType, ValType};
 
@@ -163,6 +164,7 @@ pub(crate) unsafe fn call_target(
         FuncTarget::Host(host) => {
             let count = slots_len(ty);
             let stack = thread.abi.value_sp;
+            let outer = thread.begin(activity::HOST);
             // SAFETY: by contract the slots are valid; the host function may not keep them.
             let result = unsafe {
                 (host.func)(
@@ -171,6 +173,7 @@ pub(crate) unsafe fn call_target(
                 )
             };
             thread.abi.value_sp = stack;
+            thread.begin(outer);
             if let Err(error) = result {
                 thread.fail(error);
                 return 1;
@@ -610,6 +613,20 @@ unsafe fn refill(ctx: *mut VmContext) -> bool {
     }
 }
 
+/// Takes the sample that a profiler has made due by taking the budget away, and gives the budget back; false if there is something
+/// else to do as well.
+unsafe fn only_sampled(ctx: *mut VmContext, tier: Tier, func: u32) -> bool {
+    // SAFETY: by contract; the budget belongs to this thread.
+    unsafe {
+        let state = &*(*ctx).thread;
+        if !sampler::take_due(state, tier, func) || state.pending.load(Ordering::Acquire) != 0 {
+            return false;
+        }
+        *(*ctx).budget.get() = state.sampled.budget.load(Ordering::Relaxed);
+        true
+    }
+}
+
 /// The interpreter's budget is spent at a loop (by ordinal) or at a function's entry ([`updraft_jit::abi::FUNCTION_ENTRY`]).
 ///
 /// # Safety
@@ -617,6 +634,9 @@ unsafe fn refill(ctx: *mut VmContext) -> bool {
 pub(crate) unsafe fn budget(ctx: *mut VmContext, func: u32, loop_index: u32) -> Budget {
     // SAFETY: by contract.
     unsafe {
+        if only_sampled(ctx, Tier::Interp, func) {
+            return Budget::Continue;
+        }
         if refill(ctx) {
             fail_stopped(thread(ctx));
             return Budget::Stop;
@@ -640,7 +660,7 @@ pub(crate) unsafe fn budget(ctx: *mut VmContext, func: u32, loop_index: u32) -> 
 pub(crate) unsafe fn quick_budget(ctx: *mut VmContext, func: u32, loop_index: u32) -> *const u8 {
     // SAFETY: by contract.
     unsafe {
-        if refill(ctx) {
+        if only_sampled(ctx, Tier::Quick, func) || refill(ctx) {
             return std::ptr::null();
         }
         let instance = InstanceData::of(ctx);

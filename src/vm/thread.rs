@@ -11,7 +11,7 @@ use crate::module::Module;
 use crate::threads::Group;
 use crate::tiers::CodePlace;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, Ordering};
 use updraft_jit::abi::{ThreadState, TrapCode, state};
 
 /// Native stack that runtime code may count on once it has been entered, in bytes.
@@ -88,6 +88,7 @@ impl VmThread {
                 value_sp: value_stack.base(),
                 value_limit: value_stack.limit(),
                 native_limit: 0,
+                sampled: Default::default(),
             },
             group,
             id,
@@ -100,6 +101,14 @@ impl VmThread {
             depth: 0,
             random: 0,
         }))
+    }
+
+    /// Says what the thread is doing now, one of [`updraft_jit::abi::activity`]; returns what it was doing.
+    pub fn begin(&self, activity: u32) -> u32 {
+        let doing = &self.abi.sampled.activity;
+        let outer = doing.load(Ordering::Relaxed);
+        doing.store(activity, Ordering::Relaxed);
+        outer
     }
 
     /// The next random number of this thread: xorshift64* (Vigna, 2014), seeded by `seed` and the thread's id.

@@ -76,6 +76,7 @@ impl WasmThread {
             value_sp: ptr::null_mut(),
             value_limit: ptr::null_mut(),
             native_limit: 0,
+            sampled: Default::default(),
         }));
         // SAFETY: nobody else knows the context yet.
         unsafe { (*ctx.get()).thread = thread.get() };

@@ -310,6 +310,7 @@ impl Vm {
             value_sp: std::ptr::null_mut(),
             value_limit: std::ptr::null_mut(),
             native_limit: 0,
+            sampled: Default::default(),
         });
         let mut vm = Box::new(Vm {
             options,

@@ -304,6 +304,7 @@ impl Host {
             value_sp: bounds.start,
             value_limit: bounds.end,
             native_limit: 0,
+            sampled: Default::default(),
         }));
         let vm = VmContext {
             budget: UnsafeCell::new(0),

@@ -42,7 +42,8 @@ pub use entry::{
 };
 pub use mmap::Reservation;
 pub use signal::{
-    CurrentGuard, SignalTarget, current_thread, install, prepare_thread, set_current, stop_signal,
+    CurrentGuard, SampleHook, SignalTarget, current_thread, install, prepare_thread, set_current,
+    set_sample_hook, stop_signal,
 };
 pub use stack::{ValueStack, ensure_alt_stack, native_stack_bounds};
 

@@ -1,0 +1,32 @@
+//! Tier events: what the tiers do, as events of `tracing`.
+//!
+//! All have the target [`TARGET`] and the level DEBUG; the event's name says what happened, and its fields say to what. Where nobody
+//! listens, an event costs a load and a branch, and none is on a path that is taken often. The names, in the order in which a function
+//! meets them:
+//!
+//! | name | fields | when |
+//! |---|---|---|
+//! | `heat` | `thread func name [loop] tier heat threshold` | the heat of a function reached what a tier is worth |
+//! | `request` | `thread tier functions loops heat queued` | a compile request was queued |
+//! | `start` | `tier functions loops waited_us queued` | a compile thread took it |
+//! | `translate`, `optimise`, `emit`, `link` | `cpu_us` | the step has ended; CPU time of the compile thread |
+//! | `publish` | `func name [loop] tier bytes` | from now on, every thread's next call runs the new code |
+//! | `compiled` | `tier functions loops us bytes` | the request is served |
+//! | `osr` | `thread func name loop tier` | a thread left a running loop for its new code |
+//! | `fallback` | `func reason` | the function stays where it is |
+//! | `reclaim` | `symbols bytes` | code that was replaced has been freed |
+//! | `thread_start`, `thread_end` | `thread` | a thread of the program begins and ends |
+//! | `stop` | `thread cause` | the program is being stopped |
+//!
+//! Times are in microseconds. There is no code cache yet, and so no event for it.
+
+/// The target of all of them.
+pub(crate) const TARGET: &str = "updraft::tier";
+
+/// An event: its name, fields and message as for `tracing::debug!`.
+macro_rules! event {
+    ($name:literal, $($rest:tt)*) => {
+        tracing::debug!(name: $name, target: crate::observe::events::TARGET, $($rest)*)
+    };
+}
+pub(crate) use event;
