@@ -69,6 +69,7 @@ pub use linker::{Extern, Linker};
 pub use memory::{Global, Memory, Table};
 pub use module::{Export, Import, Item, Module, ModuleError};
 pub use observe::inspect::{Emit, InspectError, inspect};
+pub use observe::report::{ReportError, report};
 pub use observe::stats::{FunctionStats, ProcessStats, TierStats};
 pub use observe::trace::{TraceRecorder, TraceWatch};
 pub use process::{Observer, Process, ProcessConfig};

@@ -3,6 +3,7 @@
 //! Exit codes: the program's own; 134 for a trap; 124 for a timeout; 2 for wrong flags; 1 for everything else.
 
 mod inspect;
+mod report;
 mod run;
 mod wast;
 
@@ -26,6 +27,8 @@ struct Cli {
 enum Command {
     /// Run a WebAssembly program (WASI preview 1, with or without threads)
     Run(run::Args),
+    /// Make a page (HTML) of a trace
+    Report(report::Args),
     /// Show what a tier makes of a module's functions
     Inspect(inspect::Args),
     /// Run scripts of the specification's tests (.wast)
@@ -65,6 +68,7 @@ pub fn main() -> ! {
     start_log(recorder.as_ref());
     let code = match cli.command {
         Command::Run(args) => run::main(args, recorder),
+        Command::Report(args) => report::main(&args),
         Command::Inspect(args) => inspect::main(&args),
         Command::Wast(args) => wast::main(&args),
     };

@@ -3,7 +3,8 @@
 use super::{fail, print_err, print_out};
 use clap::ValueEnum;
 use std::fs::File;
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use updraft::{
     Config, Engine, Error, Func, Linker, Module, Observer, Process, ProcessConfig, Stopped, Store,
@@ -59,6 +60,10 @@ pub struct Args {
     /// Write a trace of the tiers and threads, for Perfetto or Chrome's viewer
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
+
+    /// Write a page about the run: threads, compiles, tiers, functions
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
 
     /// exact: every access traps where the specification says so; relaxed: faster loops, but loads whose value is unused may be dropped,
     /// stores before a trap may be lost, and a plain load in a loop may be read once only
@@ -128,7 +133,8 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 impl Args {
     /// What is to hear the tiers' events, if a trace is wanted.
     pub fn recorder(&self) -> Option<TraceRecorder> {
-        self.trace.as_ref().map(|_| TraceRecorder::new())
+        let wanted = self.trace.is_some() || self.report.is_some();
+        wanted.then(TraceRecorder::new)
     }
 }
 
@@ -149,13 +155,9 @@ pub fn main(args: Args, recorder: Option<TraceRecorder>) -> i32 {
 }
 
 fn run(args: &Args, recorder: Option<TraceRecorder>) -> i32 {
-    // Before the program runs: what cannot be written is not worth the wait.
-    let trace = match args.trace.as_ref().map(|path| (path, File::create(path))) {
-        Some((path, Err(error))) => {
-            return fail(&format!("cannot write the trace {}: {error}", path.display()));
-        }
-        Some((path, Ok(file))) => recorder.map(|recorder| (recorder, path, file)),
-        None => None,
+    let recording = match recorder.map(|recorder| Recording::begin(recorder, args)).transpose() {
+        Ok(recording) => recording,
+        Err(error) => return fail(&error),
     };
     let engine = Engine::new(Config {
         strategy: args.tier,
@@ -180,7 +182,7 @@ fn run(args: &Args, recorder: Option<TraceRecorder>) -> i32 {
         Err(error) => return fail(&error),
     };
     let observer = process.observer();
-    let watch = trace.as_ref().map(|(recorder, ..)| recorder.watch(observer.clone()));
+    let watch = recording.as_ref().map(|one| one.recorder.watch(observer.clone()));
     let result = match &args.invoke {
         None => process.run(),
         Some(name) => invoke(process, name, &args.args),
@@ -190,22 +192,71 @@ fn run(args: &Args, recorder: Option<TraceRecorder>) -> i32 {
     if let Some(format) = args.stats {
         print_stats(&observer, format);
     }
-    if let Some((recorder, path, mut file)) = trace {
-        let about = about(args, &engine, code);
-        if let Err(error) = recorder.write_chrome(&mut file, &about) {
-            return fail(&format!("cannot write the trace {}: {error}", path.display()));
-        }
+    if let Some(recording) = recording
+        && let Err(error) = recording.end(&about(args, &engine, &observer, code))
+    {
+        return fail(&error);
     }
     code
 }
 
+/// What is being recorded, and where it goes.
+struct Recording {
+    recorder: TraceRecorder,
+    trace: Option<(PathBuf, File)>,
+    report: Option<(PathBuf, File)>,
+}
+
+impl Recording {
+    /// Makes the files before the program runs: what cannot be written is not worth the wait.
+    fn begin(recorder: TraceRecorder, args: &Args) -> Result<Recording, String> {
+        let create = |what, path: &Option<PathBuf>| {
+            let create = |path: &PathBuf| match File::create(path) {
+                Ok(file) => Ok((path.clone(), file)),
+                Err(error) => Err(cannot_write(what, path, &error)),
+            };
+            path.as_ref().map(create).transpose()
+        };
+        let (trace, report) = (create("trace", &args.trace)?, create("report", &args.report)?);
+        Ok(Recording { recorder, trace, report })
+    }
+
+    fn end(self, about: &serde_json::Map<String, serde_json::Value>) -> Result<(), String> {
+        if let Some((path, mut file)) = self.trace {
+            let written = self.recorder.write_chrome(&mut file, about);
+            written.map_err(|error| cannot_write("trace", &path, &error))?;
+        }
+        if let Some((path, mut file)) = self.report {
+            let mut trace = Vec::new();
+            let page = self
+                .recorder
+                .write_chrome(&mut trace, about)
+                .map_err(|error| error.to_string())
+                .and_then(|()| updraft::report(&trace[..]).map_err(|error| error.to_string()))?;
+            let written = file.write_all(page.as_bytes());
+            written.map_err(|error| cannot_write("report", &path, &error))?;
+        }
+        Ok(())
+    }
+}
+
+fn cannot_write(what: &str, path: &Path, error: &std::io::Error) -> String {
+    format!("cannot write the {what} {}: {error}", path.display())
+}
+
 /// What a trace says of the run as a whole.
-fn about(args: &Args, engine: &Engine, code: i32) -> serde_json::Map<String, serde_json::Value> {
+fn about(
+    args: &Args,
+    engine: &Engine,
+    observer: &Observer,
+    code: i32,
+) -> serde_json::Map<String, serde_json::Value> {
     let about = serde_json::json!({
         "program": args.file.display().to_string(),
         "arguments": args.args,
         "strategy": engine.config().strategy.to_string(),
         "exit_code": code,
+        "stats": serde_json::to_value(observer.stats()).unwrap_or_default(),
     });
     match about {
         serde_json::Value::Object(map) => map,

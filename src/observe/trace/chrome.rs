@@ -13,7 +13,7 @@ use std::io::{self, Write};
 /// There is one process.
 const PROCESS: u32 = 1;
 /// Lanes of compile threads are numbered from here; those of the program's threads from 1.
-const COMPILERS: u64 = 1 << 30;
+pub(crate) const COMPILERS: u64 = 1 << 30;
 
 /// Events that are instants on the lane of a thread of the program.
 const INSTANTS: [&str; 6] = ["heat", "request", "osr", "thread_start", "thread_end", "stop"];

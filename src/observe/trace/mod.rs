@@ -3,6 +3,8 @@
 mod chrome;
 mod lanes;
 
+pub(crate) use chrome::COMPILERS;
+
 use super::events::TARGET;
 use super::sampler::{self, Sampler};
 use crate::process::Observer;
