@@ -3,7 +3,7 @@
 use super::fd_table::{Backing, Entry, FdTable, File};
 use super::stream::{Discard, InputStream, MemoryInput, OutputStream};
 use super::sys;
-use super::types::{FileType, Rights};
+use super::types::{FdFlags, FileType, Rights};
 use std::ffi::{CString, OsString};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -266,6 +266,14 @@ fn stdio_entry(fd: i32, stdio: Stdio) -> Result<Entry, WasiCtxError> {
     let common =
         Rights::FD_FILESTAT_GET.with(Rights::FD_FDSTAT_SET_FLAGS).with(Rights::POLL_FD_READWRITE);
     let (backing, base) = match stdio {
+        // A process may have been started with one of them closed. The next file that it opens gets the
+        // number then, and must not become the guest's: as Rust programs have it, /dev/null stands in.
+        Stdio::Inherit if sys::fstat(fd).is_err() && fd == 0 => {
+            (Backing::Input(Arc::new(MemoryInput::default())), Rights::FD_READ)
+        }
+        Stdio::Inherit if sys::fstat(fd).is_err() => {
+            (Backing::Output(Arc::new(Discard)), Rights::FD_WRITE)
+        }
         // SAFETY: the standard descriptors belong to the whole process and are not closed by it. Were
         // one closed all the same, calls would give `badf`.
         Stdio::Inherit => {
@@ -286,24 +294,31 @@ fn fd_entry(backing: Backing) -> Result<Entry, WasiCtxError> {
         Backing::Inherited(fd) => fd.as_raw_fd(),
         Backing::Input(_) | Backing::Output(_) => -1,
     };
-    // A process may have been started with one of the standard descriptors closed: then the guest has
-    // a descriptor that gives `badf` too, and the numbers of the others stay.
-    let (filetype, mode) = match sys::fstat(fd) {
-        Ok(stat) => (host_filetype(fd, &stat), access_mode(fd)),
-        Err(_) if matches!(backing, Backing::Inherited(_)) => (FileType::Unknown, libc::O_RDWR),
-        Err(_) => {
-            return Err(WasiCtxError::Descriptor { fd, source: io::Error::last_os_error() });
-        }
+    let failed = || WasiCtxError::Descriptor { fd, source: io::Error::last_os_error() };
+    let filetype = host_filetype(fd, &sys::fstat(fd).map_err(|_| failed())?);
+    // SAFETY: F_GETFL takes no argument and touches no memory.
+    let flags = match unsafe { libc::fcntl(fd, libc::F_GETFL) } {
+        -1 => return Err(failed()),
+        flags => flags,
     };
     let mut base = applicable_rights(fd, filetype);
-    if mode == libc::O_RDONLY {
-        base = base.without(Rights::NEEDS_WRITE);
+    if filetype == FileType::Directory {
+        // Only `preopened_dir` gives a directory to work in.
+        base = base.and(Rights::FD_READDIR.with(Rights::FD_FILESTAT_GET));
     }
-    if mode == libc::O_WRONLY {
-        base = base.without(Rights::FD_READ);
+    match flags & libc::O_ACCMODE {
+        // The kernel lets the owner of a file set its times without having opened it for writing. A file
+        // to read from is not given to be changed.
+        libc::O_RDONLY => {
+            base = base.without(Rights::NEEDS_WRITE.with(Rights::FD_FILESTAT_SET_TIMES))
+        }
+        libc::O_WRONLY => base = base.without(Rights::FD_READ),
+        _ => {}
     }
-    let file = Arc::new(File::new(backing, filetype));
-    Ok(Entry { file, base, inheriting: Rights::empty() })
+    // What comes from a listening socket has the rights of sockets.
+    let inheriting = if filetype.is_socket() { Rights::SOCKET } else { Rights::empty() };
+    let file = File { syncs: FdFlags::syncs_of_host(flags), ..File::new(backing, filetype) };
+    Ok(Entry { file: Arc::new(file), base, inheriting })
 }
 
 /// The rights that mean something for a file of this type.
@@ -317,14 +332,6 @@ pub(super) fn applicable_rights(fd: i32, filetype: FileType) -> Rights {
             Rights::FILE.without(Rights::FD_SEEK.with(Rights::FD_TELL))
         }
         _ => Rights::FILE,
-    }
-}
-
-fn access_mode(fd: i32) -> i32 {
-    // SAFETY: F_GETFL takes no argument and touches no memory.
-    match unsafe { libc::fcntl(fd, libc::F_GETFL) } {
-        -1 => libc::O_RDWR,
-        flags => flags & libc::O_ACCMODE,
     }
 }
 
