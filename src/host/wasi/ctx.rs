@@ -6,6 +6,7 @@ use super::sys;
 use super::types::{FdFlags, FileType, Rights};
 use std::ffi::{CString, OsString};
 use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::OpenOptionsExt;
@@ -17,6 +18,7 @@ pub struct WasiCtx {
     pub(super) args: StringTable,
     pub(super) env: StringTable,
     pub(super) files: FdTable,
+    listeners: Vec<(u32, SocketAddr)>,
 }
 
 impl WasiCtx {
@@ -24,6 +26,29 @@ impl WasiCtx {
     pub fn builder() -> WasiCtxBuilder {
         WasiCtxBuilder::default()
     }
+
+    /// What [`WasiCtxBuilder::tcp_listener`] has made: the guest's descriptor of each, and its address.
+    pub fn listeners(&self) -> &[(u32, SocketAddr)] {
+        &self.listeners
+    }
+}
+
+/// Whether an address to listen on has the form that [`WasiCtxBuilder::tcp_listener`] takes, `HOST:PORT`: a
+/// name, an IPv4 address, or an IPv6 address in brackets.
+pub fn is_listen_address(address: &str) -> bool {
+    let Some((host, port)) = address.rsplit_once(':') else { return false };
+    let bracketed = host.starts_with('[') && host.ends_with(']');
+    port.bytes().all(|b| b.is_ascii_digit())
+        && port.parse::<u16>().is_ok()
+        && !host.is_empty()
+        && (bracketed || !host.contains([':', '[', ']']))
+}
+
+fn listen(address: String) -> Result<TcpListener, WasiCtxError> {
+    if !is_listen_address(&address) {
+        return Err(WasiCtxError::Address { address });
+    }
+    TcpListener::bind(&address).map_err(|source| WasiCtxError::Listen { address, source })
 }
 
 /// Strings, each with its terminating zero, back to back as `args_get` hands them out.
@@ -79,6 +104,20 @@ pub enum WasiCtxError {
     /// Arguments or environment do not fit in a guest's address space.
     #[error("arguments or environment are larger than 4 GiB")]
     TooBig,
+    /// An address to listen on is not of the form `HOST:PORT`.
+    #[error("bad address {address:?}: expected HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080")]
+    Address {
+        /// The address.
+        address: String,
+    },
+    /// The process cannot listen on an address: it is in use, not of this machine, or not allowed.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: String,
+        /// What the system says.
+        source: io::Error,
+    },
     /// A standard stream cannot be used.
     #[error("cannot use file descriptor {fd} as a standard stream or socket")]
     Descriptor {
@@ -102,13 +141,19 @@ struct Preopen {
     read_only: bool,
 }
 
+enum Socket {
+    Given(OwnedFd),
+    /// To be made at the end.
+    Listen(String),
+}
+
 /// Collects what a program shall see. Nothing is opened before [`WasiCtxBuilder::build`].
 pub struct WasiCtxBuilder {
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
     stdio: [Stdio; 3],
     preopens: Vec<Preopen>,
-    sockets: Vec<OwnedFd>,
+    sockets: Vec<Socket>,
 }
 
 impl Default for WasiCtxBuilder {
@@ -214,15 +259,28 @@ impl WasiCtxBuilder {
         self
     }
 
-    /// Gives the guest a socket, for instance one that listens for `sock_accept`. Sockets are numbered
-    /// after the preopened directories.
+    /// Gives the guest a socket: one that listens, for `sock_accept`, or one that is connected. Sockets are
+    /// numbered after the preopened directories, so that programs find those: a C library looks at the
+    /// descriptors from 3 on until one is no directory.
     pub fn preopened_socket(mut self, socket: impl Into<OwnedFd>) -> Self {
-        self.sockets.push(socket.into());
+        self.sockets.push(Socket::Given(socket.into()));
         self
     }
 
-    /// Opens the directories and makes the context. Descriptors are 0 to 2 for the standard streams, then
-    /// directories and sockets in the order they were given.
+    /// Listens for TCP connections on an address, `HOST:PORT`, and gives the guest the socket as
+    /// [`preopened_socket`](Self::preopened_socket) does. With port 0 the system chooses one:
+    /// [`WasiCtx::listeners`] tells. Accepting blocks, unless the guest sets `nonblock` on the listener.
+    pub fn tcp_listener(mut self, address: impl Into<String>) -> Self {
+        self.sockets.push(Socket::Listen(address.into()));
+        self
+    }
+
+    /// Opens the directories, starts to listen, and makes the context. Descriptors are 0 to 2 for the
+    /// standard streams, then directories, then sockets, each in the order they were given.
+    ///
+    /// # Errors
+    /// If a directory cannot be opened, an address cannot be listened on, a descriptor cannot be used, or a
+    /// text holds a zero byte.
     pub fn build(self) -> Result<WasiCtx, WasiCtxError> {
         let mut args = StringTable::default();
         for (index, arg) in self.args.into_iter().enumerate() {
@@ -252,13 +310,23 @@ impl WasiCtxBuilder {
         for preopen in self.preopens {
             entries.push(open_preopen(preopen)?);
         }
+        let mut listeners = Vec::new();
         for socket in self.sockets {
+            let socket = match socket {
+                Socket::Given(socket) => socket,
+                Socket::Listen(address) => {
+                    let listener = listen(address)?;
+                    let fd = entries.len() as u32;
+                    listeners.extend(listener.local_addr().map(|address| (fd, address)));
+                    listener.into()
+                }
+            };
             entries.push(fd_entry(Backing::Owned(socket))?);
         }
         for entry in entries {
             files.insert(entry).map_err(|_| WasiCtxError::TooBig)?;
         }
-        Ok(WasiCtx { args, env, files })
+        Ok(WasiCtx { args, env, files, listeners })
     }
 }
 
@@ -381,6 +449,26 @@ mod tests {
         assert!(error(WasiCtx::builder().arg("ok").arg("a\0b")).contains("argument 1"));
         assert!(error(WasiCtx::builder().env("A=B", "c")).contains("A=B"));
         assert!(error(WasiCtx::builder().preopened_dir("/", "", false)).contains("empty"));
+        for address in [
+            "",
+            "8080",
+            "localhost",
+            ":80",
+            "127.0.0.1:",
+            "a:65536",
+            "a:-1",
+            "a:+1",
+            "::1:80",
+            "1:2:3",
+            "[::1]",
+        ] {
+            let error = error(WasiCtx::builder().tcp_listener(address));
+            assert!(error.contains(&format!("bad address {address:?}")), "{error}");
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let error = error(WasiCtx::builder().tcp_listener(&address));
+        assert!(error.contains(&address) && error.contains("in use"), "{error}");
     }
 
     #[test]

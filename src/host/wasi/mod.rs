@@ -32,7 +32,7 @@ mod stream;
 mod sys;
 mod types;
 
-pub use ctx::{WasiCtx, WasiCtxBuilder, WasiCtxError};
+pub use ctx::{WasiCtx, WasiCtxBuilder, WasiCtxError, is_listen_address};
 pub use errno::Errno;
 pub use memory::GuestMemory;
 pub use stream::{Discard, InputStream, MemoryInput, MemoryOutput, OutputStream};
