@@ -201,11 +201,29 @@ fn rights_are_checked_and_inherited() {
 
     // What a directory does not inherit cannot be had below it.
     let inheriting = Rights::FD_READ.with(Rights::PATH_OPEN);
-    let sub = Open { inheriting: inheriting.0, ..DIRECTORY };
+    let base = Rights::DIRECTORY.without(Rights::FD_SYNC);
+    let sub = Open { inheriting: inheriting.0, base: base.0, ..DIRECTORY };
     let sub = guest.open(DIR, "sub", sub).unwrap();
     assert_eq!(guest.open(sub, "file", WRITE), Err(Errno::Notcapable));
+    for flags in [FdFlags::SYNC, FdFlags::RSYNC, FdFlags::DSYNC] {
+        let synced = Open { fdflags: flags.0, ..only(Rights::FD_READ) };
+        assert_eq!(guest.open(sub, "file", synced), Err(Errno::Notcapable));
+    }
+    // The right to synchronise all includes that to synchronise data.
+    let syncs = Open { inheriting: inheriting.with(Rights::FD_SYNC).0, ..DIRECTORY };
+    let syncs = guest.open(DIR, "sub", syncs).unwrap();
+    for flags in [FdFlags::SYNC, FdFlags::RSYNC, FdFlags::DSYNC] {
+        let synced = Open { fdflags: flags.0, ..only(Rights::FD_READ) };
+        let fd = guest.open(syncs, "file", synced).unwrap();
+        assert_eq!(guest.fdstat(fd).unwrap().flags, flags.0);
+    }
+    let data =
+        Open { inheriting: inheriting.with(Rights::FD_DATASYNC).0, base: base.0, ..DIRECTORY };
+    let data = guest.open(DIR, "sub", data).unwrap();
+    let dsync = Open { fdflags: FdFlags::DSYNC.0, ..only(Rights::FD_READ) };
+    assert!(guest.open(data, "file", dsync).is_ok());
     let sync = Open { fdflags: FdFlags::SYNC.0, ..only(Rights::FD_READ) };
-    assert_eq!(guest.open(sub, "file", sync), Err(Errno::Notcapable));
+    assert_eq!(guest.open(data, "file", sync), Err(Errno::Notcapable));
     assert!(guest.open(sub, "file", only(Rights::FD_READ)).is_ok());
     assert_eq!(guest.write(sub, b"x"), Err(Errno::Isdir));
     assert_eq!(guest.read(sub, 1), Err(Errno::Isdir));
@@ -271,6 +289,40 @@ fn a_terminal_is_a_character_device_that_cannot_seek() {
     let null = guest.fdstat(1).unwrap();
     assert_eq!(null.filetype, TYPE_CHARACTER_DEVICE);
     assert!(null.base.contains(seeks) && !null.base.contains(Rights::FD_WRITE));
+}
+
+/// What a program is given as a standard stream is not a way to change it otherwise.
+#[test]
+fn standard_streams_have_the_rights_of_their_descriptors() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("input");
+    fs::write(&path, "input").unwrap();
+    let before = fs::metadata(&path).unwrap().modified().unwrap();
+    let log =
+        fs::OpenOptions::new().append(true).create(true).open(dir.path().join("log")).unwrap();
+    let guest = Guest::new(
+        WasiCtx::builder()
+            .stdin_fd(fs::File::open(&path).unwrap())
+            .stdout_fd(log)
+            .stderr_fd(fs::File::open(dir.path()).unwrap()),
+    );
+    for args in [[0, 0, 1], [0, 0, 4], [0, 0, 10]] {
+        let args = [&[0], &args[..]].concat();
+        assert_eq!(guest.call("fd_filestat_set_times", &args), Err(Errno::Notcapable));
+    }
+    assert_eq!(guest.call("fd_filestat_set_size", &[0, 0]), Err(Errno::Notcapable));
+    assert_eq!(guest.call("fd_allocate", &[0, 0, 1]), Err(Errno::Notcapable));
+    assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), before);
+    // Files can be read from the middle, and appended to.
+    assert_eq!(guest.seek(0, 2, 0), Ok(2));
+    assert_eq!(guest.read(0, 9).unwrap(), b"put");
+    assert_eq!(guest.fdstat(1).unwrap().flags, FdFlags::APPEND.0);
+    assert_eq!(guest.read(1, 1), Err(Errno::Notcapable));
+    // A directory as a standard stream is none to work in.
+    assert_eq!(guest.open(2, "input", READ), Err(Errno::Notcapable));
+    assert_eq!(guest.path("path_unlink_file", 2, "input"), Err(Errno::Notcapable));
+    assert_eq!(guest.path("path_create_directory", 2, "new"), Err(Errno::Notcapable));
+    assert!(path.exists());
 }
 
 #[test]

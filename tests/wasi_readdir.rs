@@ -131,6 +131,65 @@ fn bad_calls() {
     assert_eq!(list(&guest, sub, 100, 0), Ok((vec![], true)));
 }
 
+/// A program that removes what it has listed, as `rm -r` does, sees every entry once; so does one that adds
+/// entries meanwhile, of those that were there.
+#[test]
+fn removing_and_adding_while_listing() {
+    let dir = tempfile::tempdir().unwrap();
+    let guest = Guest::in_dir(dir.path());
+    for room in [64, 200, 4096] {
+        let names: Vec<String> = (0..300).map(|i| format!("{room}-{i}")).collect();
+        for name in &names {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        let (mut seen, mut cookie, mut added) = (Vec::new(), 0, 0);
+        loop {
+            let (entries, end) = list(&guest, DIR, room, cookie).unwrap();
+            cookie = entries.last().map_or(cookie, |entry| entry.next);
+            for entry in entries.iter().filter(|entry| names.contains(&entry.name)) {
+                guest.path("path_unlink_file", DIR, &entry.name).unwrap();
+                seen.push(entry.name.clone());
+                fs::write(dir.path().join(format!("added{added}")), "").unwrap();
+                added += 1;
+            }
+            if end {
+                break;
+            }
+        }
+        seen.sort();
+        let mut names = names;
+        names.sort();
+        assert_eq!(seen, names, "{room}");
+        // From the start, it is shown as it is.
+        assert_eq!(list_all(&guest, DIR, 4096).len(), 2 + added);
+        for i in 0..added {
+            fs::remove_file(dir.path().join(format!("added{i}"))).unwrap();
+        }
+        assert_eq!(list_all(&guest, DIR, 4096).len(), 2);
+    }
+}
+
+/// Cookies go back as far as one likes, in any order.
+#[test]
+fn cookies_can_be_used_again_in_any_order() {
+    let dir = tempfile::tempdir().unwrap();
+    for i in 0..2000 {
+        fs::write(dir.path().join(format!("a long name, so that chunks end: {i:050}")), "")
+            .unwrap();
+    }
+    let guest = Guest::in_dir(dir.path());
+    let whole = list_all(&guest, DIR, 3000);
+    assert_eq!(whole.len(), 2002);
+    for step in [1, 7, 401, 1999] {
+        let mut at = step;
+        for _ in 0..20 {
+            let (entries, _) = list(&guest, DIR, 500, whole[at].next).unwrap();
+            assert_eq!(entries, whole[at + 1..(at + 1 + entries.len()).min(whole.len())]);
+            at = (at + step) % 2000;
+        }
+    }
+}
+
 #[test]
 fn threads_list_one_descriptor_without_disturbing_each_other() {
     let dir = tempfile::tempdir().unwrap();

@@ -78,6 +78,11 @@ pub struct Args {
     #[arg(long, value_name = "HOST[::GUEST]")]
     dir: Vec<String>,
 
+    /// Listen for TCP connections on this address, and give the program the socket: as descriptor 3 and on, after
+    /// the directories
+    #[arg(long, value_name = "HOST:PORT", value_parser = address)]
+    tcplisten: Vec<String>,
+
     /// Set an environment variable of the program
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     env: Vec<(String, String)>,
@@ -128,6 +133,14 @@ fn key_value(text: &str) -> Result<(String, String), String> {
         return Err("the name of the variable is empty".into());
     }
     Ok((key.into(), value.into()))
+}
+
+fn address(text: &str) -> Result<String, String> {
+    if updraft::host::wasi::is_listen_address(text) {
+        Ok(text.into())
+    } else {
+        Err("expected HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080".into())
+    }
 }
 
 impl Args {
@@ -279,7 +292,13 @@ fn prepare(args: &Args, engine: &Engine, module: &Module) -> Result<Process, Str
         let (host, guest) = dir.split_once("::").unwrap_or((dir, dir));
         wasi = wasi.preopened_dir(host, guest, false);
     }
+    for address in &args.tcplisten {
+        wasi = wasi.tcp_listener(address);
+    }
     let wasi = wasi.build().map_err(|e| e.to_string())?;
+    for (fd, address) in wasi.listeners() {
+        tracing::info!(%address, fd, "listening (--tcplisten)");
+    }
     let mut linker = Linker::new(engine);
     updraft::add_wasi(&mut linker, wasi);
     let config = ProcessConfig { max_threads: args.max_threads, timeout: args.timeout };

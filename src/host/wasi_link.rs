@@ -18,6 +18,9 @@ pub fn add_wasi(linker: &mut Linker, wasi: WasiCtx) {
         let ty = FuncType::new(types(function.params), types(function.results));
         let params = function.params.len();
         let func = move |caller: &mut Caller<'_>, slots: &mut [u64]| {
+            if function.needs_memory {
+                check_memory(caller, function.name)?;
+            }
             let mut args = [0; 16];
             for ((arg, slot), ty) in args.iter_mut().zip(&*slots).zip(function.params) {
                 // The high half of an i32's slot is unspecified.
@@ -36,6 +39,16 @@ pub fn add_wasi(linker: &mut Linker, wasi: WasiCtx) {
         let func = HostFunc { ty, func: Box::new(func) };
         linker.raw_func(MODULE, function.name, func);
     }
+}
+
+/// Addresses of preview 1 have 32 bits and lie in memory 0 of the caller.
+fn check_memory(caller: &Caller<'_>, name: &str) -> Result<(), Error> {
+    let wrong = match caller.linear_memory() {
+        Some(memory) if !memory.current_type().memory64 => return Ok(()),
+        Some(_) => "the memory of the calling module has 64-bit addresses",
+        None => "the caller has no memory",
+    };
+    Err(Error::host(format!("{MODULE}.{name} needs a memory with 32-bit addresses, but {wrong}")))
 }
 
 fn value_type(ty: WasiType) -> ValType {

@@ -259,6 +259,23 @@ impl Running {
         }
     }
 
+    /// Waits until a line of standard error holds this text, and gives that line.
+    pub fn wait_for_error_line(&mut self, text: &str) -> String {
+        loop {
+            let so_far = self.stderr.as_ref().expect("standard error is collected").so_far();
+            let so_far = String::from_utf8_lossy(&so_far).into_owned();
+            // Only whole lines.
+            let whole = so_far.rfind('\n').map_or("", |end| &so_far[..end]);
+            if let Some(line) = whole.lines().find(|line| line.contains(text)) {
+                return line.to_owned();
+            }
+            if self.started.elapsed() > GUARD {
+                self.give_up(&format!("standard error never held {text:?}"));
+            }
+            std::thread::yield_now();
+        }
+    }
+
     /// Waits for the end of the process, and kills it when the guard's time is over.
     pub fn end(mut self) -> Ended {
         if !self.ends() {

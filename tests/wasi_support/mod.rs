@@ -256,6 +256,7 @@ pub struct Fdstat {
 pub const TYPE_CHARACTER_DEVICE: u8 = 2;
 pub const TYPE_DIRECTORY: u8 = 3;
 pub const TYPE_REGULAR: u8 = 4;
+pub const TYPE_STREAM: u8 = 6;
 pub const TYPE_SYMLINK: u8 = 7;
 
 /// Makes SIGURG break system calls and do nothing else, as the engine's signal does.

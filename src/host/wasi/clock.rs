@@ -33,12 +33,12 @@ fn read(call: impl FnOnce(&mut libc::timespec) -> i32) -> Result<u64, Errno> {
 }
 
 pub(super) fn clock_res_get(_: &WasiCtx, host: &dyn Host, id: u32, result: u64) -> Outcome {
-    let clock = host_clock(id)?;
+    let (clock, result) = (host_clock(id)?, host.memory().place(result, 8)?);
     let resolution = read(|time| {
         // SAFETY: the kernel fills the one timespec it is given.
         unsafe { libc::clock_getres(clock, time) }
     })?;
-    Ok(host.memory().write_u64(result, resolution.max(1))?)
+    Ok(result.put(resolution.max(1).to_le_bytes())?)
 }
 
 /// The precision is a hint that the kernel's clocks do not need.
@@ -49,5 +49,6 @@ pub(super) fn clock_time_get(
     _precision: u64,
     result: u64,
 ) -> Outcome {
-    Ok(host.memory().write_u64(result, now(host_clock(id)?)?)?)
+    let (clock, result) = (host_clock(id)?, host.memory().place(result, 8)?);
+    Ok(result.put(now(clock)?.to_le_bytes())?)
 }

@@ -3,9 +3,10 @@
 use super::fd_table::{Backing, Entry, FdTable, File};
 use super::stream::{Discard, InputStream, MemoryInput, OutputStream};
 use super::sys;
-use super::types::{FileType, Rights};
+use super::types::{FdFlags, FileType, Rights};
 use std::ffi::{CString, OsString};
 use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::OpenOptionsExt;
@@ -17,6 +18,7 @@ pub struct WasiCtx {
     pub(super) args: StringTable,
     pub(super) env: StringTable,
     pub(super) files: FdTable,
+    listeners: Vec<(u32, SocketAddr)>,
 }
 
 impl WasiCtx {
@@ -24,6 +26,29 @@ impl WasiCtx {
     pub fn builder() -> WasiCtxBuilder {
         WasiCtxBuilder::default()
     }
+
+    /// What [`WasiCtxBuilder::tcp_listener`] has made: the guest's descriptor of each, and its address.
+    pub fn listeners(&self) -> &[(u32, SocketAddr)] {
+        &self.listeners
+    }
+}
+
+/// Whether an address to listen on has the form that [`WasiCtxBuilder::tcp_listener`] takes, `HOST:PORT`: a
+/// name, an IPv4 address, or an IPv6 address in brackets.
+pub fn is_listen_address(address: &str) -> bool {
+    let Some((host, port)) = address.rsplit_once(':') else { return false };
+    let bracketed = host.starts_with('[') && host.ends_with(']');
+    port.bytes().all(|b| b.is_ascii_digit())
+        && port.parse::<u16>().is_ok()
+        && !host.is_empty()
+        && (bracketed || !host.contains([':', '[', ']']))
+}
+
+fn listen(address: String) -> Result<TcpListener, WasiCtxError> {
+    if !is_listen_address(&address) {
+        return Err(WasiCtxError::Address { address });
+    }
+    TcpListener::bind(&address).map_err(|source| WasiCtxError::Listen { address, source })
 }
 
 /// Strings, each with its terminating zero, back to back as `args_get` hands them out.
@@ -79,6 +104,20 @@ pub enum WasiCtxError {
     /// Arguments or environment do not fit in a guest's address space.
     #[error("arguments or environment are larger than 4 GiB")]
     TooBig,
+    /// An address to listen on is not of the form `HOST:PORT`.
+    #[error("bad address {address:?}: expected HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080")]
+    Address {
+        /// The address.
+        address: String,
+    },
+    /// The process cannot listen on an address: it is in use, not of this machine, or not allowed.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: String,
+        /// What the system says.
+        source: io::Error,
+    },
     /// A standard stream cannot be used.
     #[error("cannot use file descriptor {fd} as a standard stream or socket")]
     Descriptor {
@@ -102,13 +141,19 @@ struct Preopen {
     read_only: bool,
 }
 
+enum Socket {
+    Given(OwnedFd),
+    /// To be made at the end.
+    Listen(String),
+}
+
 /// Collects what a program shall see. Nothing is opened before [`WasiCtxBuilder::build`].
 pub struct WasiCtxBuilder {
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
     stdio: [Stdio; 3],
     preopens: Vec<Preopen>,
-    sockets: Vec<OwnedFd>,
+    sockets: Vec<Socket>,
 }
 
 impl Default for WasiCtxBuilder {
@@ -214,15 +259,28 @@ impl WasiCtxBuilder {
         self
     }
 
-    /// Gives the guest a socket, for instance one that listens for `sock_accept`. Sockets are numbered
-    /// after the preopened directories.
+    /// Gives the guest a socket: one that listens, for `sock_accept`, or one that is connected. Sockets are
+    /// numbered after the preopened directories, so that programs find those: a C library looks at the
+    /// descriptors from 3 on until one is no directory.
     pub fn preopened_socket(mut self, socket: impl Into<OwnedFd>) -> Self {
-        self.sockets.push(socket.into());
+        self.sockets.push(Socket::Given(socket.into()));
         self
     }
 
-    /// Opens the directories and makes the context. Descriptors are 0 to 2 for the standard streams, then
-    /// directories and sockets in the order they were given.
+    /// Listens for TCP connections on an address, `HOST:PORT`, and gives the guest the socket as
+    /// [`preopened_socket`](Self::preopened_socket) does. With port 0 the system chooses one:
+    /// [`WasiCtx::listeners`] tells. Accepting blocks, unless the guest sets `nonblock` on the listener.
+    pub fn tcp_listener(mut self, address: impl Into<String>) -> Self {
+        self.sockets.push(Socket::Listen(address.into()));
+        self
+    }
+
+    /// Opens the directories, starts to listen, and makes the context. Descriptors are 0 to 2 for the
+    /// standard streams, then directories, then sockets, each in the order they were given.
+    ///
+    /// # Errors
+    /// If a directory cannot be opened, an address cannot be listened on, a descriptor cannot be used, or a
+    /// text holds a zero byte.
     pub fn build(self) -> Result<WasiCtx, WasiCtxError> {
         let mut args = StringTable::default();
         for (index, arg) in self.args.into_iter().enumerate() {
@@ -252,13 +310,23 @@ impl WasiCtxBuilder {
         for preopen in self.preopens {
             entries.push(open_preopen(preopen)?);
         }
+        let mut listeners = Vec::new();
         for socket in self.sockets {
+            let socket = match socket {
+                Socket::Given(socket) => socket,
+                Socket::Listen(address) => {
+                    let listener = listen(address)?;
+                    let fd = entries.len() as u32;
+                    listeners.extend(listener.local_addr().map(|address| (fd, address)));
+                    listener.into()
+                }
+            };
             entries.push(fd_entry(Backing::Owned(socket))?);
         }
         for entry in entries {
             files.insert(entry).map_err(|_| WasiCtxError::TooBig)?;
         }
-        Ok(WasiCtx { args, env, files })
+        Ok(WasiCtx { args, env, files, listeners })
     }
 }
 
@@ -266,6 +334,14 @@ fn stdio_entry(fd: i32, stdio: Stdio) -> Result<Entry, WasiCtxError> {
     let common =
         Rights::FD_FILESTAT_GET.with(Rights::FD_FDSTAT_SET_FLAGS).with(Rights::POLL_FD_READWRITE);
     let (backing, base) = match stdio {
+        // A process may have been started with one of them closed. The next file that it opens gets the
+        // number then, and must not become the guest's: as Rust programs have it, /dev/null stands in.
+        Stdio::Inherit if sys::fstat(fd).is_err() && fd == 0 => {
+            (Backing::Input(Arc::new(MemoryInput::default())), Rights::FD_READ)
+        }
+        Stdio::Inherit if sys::fstat(fd).is_err() => {
+            (Backing::Output(Arc::new(Discard)), Rights::FD_WRITE)
+        }
         // SAFETY: the standard descriptors belong to the whole process and are not closed by it. Were
         // one closed all the same, calls would give `badf`.
         Stdio::Inherit => {
@@ -286,24 +362,31 @@ fn fd_entry(backing: Backing) -> Result<Entry, WasiCtxError> {
         Backing::Inherited(fd) => fd.as_raw_fd(),
         Backing::Input(_) | Backing::Output(_) => -1,
     };
-    // A process may have been started with one of the standard descriptors closed: then the guest has
-    // a descriptor that gives `badf` too, and the numbers of the others stay.
-    let (filetype, mode) = match sys::fstat(fd) {
-        Ok(stat) => (host_filetype(fd, &stat), access_mode(fd)),
-        Err(_) if matches!(backing, Backing::Inherited(_)) => (FileType::Unknown, libc::O_RDWR),
-        Err(_) => {
-            return Err(WasiCtxError::Descriptor { fd, source: io::Error::last_os_error() });
-        }
+    let failed = || WasiCtxError::Descriptor { fd, source: io::Error::last_os_error() };
+    let filetype = host_filetype(fd, &sys::fstat(fd).map_err(|_| failed())?);
+    // SAFETY: F_GETFL takes no argument and touches no memory.
+    let flags = match unsafe { libc::fcntl(fd, libc::F_GETFL) } {
+        -1 => return Err(failed()),
+        flags => flags,
     };
     let mut base = applicable_rights(fd, filetype);
-    if mode == libc::O_RDONLY {
-        base = base.without(Rights::NEEDS_WRITE);
+    if filetype == FileType::Directory {
+        // Only `preopened_dir` gives a directory to work in.
+        base = base.and(Rights::FD_READDIR.with(Rights::FD_FILESTAT_GET));
     }
-    if mode == libc::O_WRONLY {
-        base = base.without(Rights::FD_READ);
+    match flags & libc::O_ACCMODE {
+        // The kernel lets the owner of a file set its times without having opened it for writing. A file
+        // to read from is not given to be changed.
+        libc::O_RDONLY => {
+            base = base.without(Rights::NEEDS_WRITE.with(Rights::FD_FILESTAT_SET_TIMES))
+        }
+        libc::O_WRONLY => base = base.without(Rights::FD_READ),
+        _ => {}
     }
-    let file = Arc::new(File::new(backing, filetype));
-    Ok(Entry { file, base, inheriting: Rights::empty() })
+    // What comes from a listening socket has the rights of sockets.
+    let inheriting = if filetype.is_socket() { Rights::SOCKET } else { Rights::empty() };
+    let file = File { syncs: FdFlags::syncs_of_host(flags), ..File::new(backing, filetype) };
+    Ok(Entry { file: Arc::new(file), base, inheriting })
 }
 
 /// The rights that mean something for a file of this type.
@@ -317,14 +400,6 @@ pub(super) fn applicable_rights(fd: i32, filetype: FileType) -> Rights {
             Rights::FILE.without(Rights::FD_SEEK.with(Rights::FD_TELL))
         }
         _ => Rights::FILE,
-    }
-}
-
-fn access_mode(fd: i32) -> i32 {
-    // SAFETY: F_GETFL takes no argument and touches no memory.
-    match unsafe { libc::fcntl(fd, libc::F_GETFL) } {
-        -1 => libc::O_RDWR,
-        flags => flags & libc::O_ACCMODE,
     }
 }
 
@@ -374,6 +449,26 @@ mod tests {
         assert!(error(WasiCtx::builder().arg("ok").arg("a\0b")).contains("argument 1"));
         assert!(error(WasiCtx::builder().env("A=B", "c")).contains("A=B"));
         assert!(error(WasiCtx::builder().preopened_dir("/", "", false)).contains("empty"));
+        for address in [
+            "",
+            "8080",
+            "localhost",
+            ":80",
+            "127.0.0.1:",
+            "a:65536",
+            "a:-1",
+            "a:+1",
+            "::1:80",
+            "1:2:3",
+            "[::1]",
+        ] {
+            let error = error(WasiCtx::builder().tcp_listener(address));
+            assert!(error.contains(&format!("bad address {address:?}")), "{error}");
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let error = error(WasiCtx::builder().tcp_listener(&address));
+        assert!(error.contains(&address) && error.contains("in use"), "{error}");
     }
 
     #[test]

@@ -23,6 +23,7 @@ fn host_flags(host: &dyn Host, fd: i32) -> Outcome<i32> {
 
 pub(super) fn fd_fdstat_get(ctx: &WasiCtx, host: &dyn Host, fd: u32, result: u64) -> Outcome {
     let entry = ctx.files.get(fd)?;
+    let result = host.memory().place(result, 8)?;
     let mut flags = entry.file.syncs;
     if let Some(fd) = entry.file.fd() {
         let host = host_flags(host, fd)?;
@@ -34,7 +35,7 @@ pub(super) fn fd_fdstat_get(ctx: &WasiCtx, host: &dyn Host, fd: u32, result: u64
         }
     }
     let record = fdstat(entry.file.filetype, flags, entry.base, entry.inheriting);
-    Ok(host.memory().write_bytes(result, record.bytes())?)
+    Ok(result.put(*record.bytes())?)
 }
 
 /// `append` and `nonblock` can change; the synchronisation flags are the kernel's from the opening on,
@@ -70,11 +71,12 @@ pub(super) fn fd_fdstat_set_rights(
 
 pub(super) fn fd_filestat_get(ctx: &WasiCtx, host: &dyn Host, fd: u32, result: u64) -> Outcome {
     let entry = ctx.files.get_with(fd, Rights::FD_FILESTAT_GET)?;
+    let result = host.memory().place(result, 8)?;
     let record = match entry.file.fd() {
         Some(fd) => filestat(&sys::fstat(fd)?, entry.file.filetype),
         None => Record::new().put(16, [FileType::Unknown as u8]),
     };
-    Ok(host.memory().write_bytes(result, record.bytes())?)
+    Ok(result.put(*record.bytes())?)
 }
 
 /// The pair for `utimensat`; `inval` where a time is to be set both from the parameter and the clock.
@@ -116,7 +118,7 @@ pub(super) fn fd_prestat_get(ctx: &WasiCtx, host: &dyn Host, fd: u32, result: u6
     let name = entry.file.preopen.as_ref().ok_or(Errno::Badf)?;
     // witx `prestat`: 8 bytes, tag 0 for a directory, then the length of its name.
     let record = Record::<8>::new().put(4, (name.len() as u32).to_le_bytes());
-    Ok(host.memory().write_bytes(result, record.bytes())?)
+    Ok(host.memory().place(result, 4)?.put(*record.bytes())?)
 }
 
 pub(super) fn fd_prestat_dir_name(

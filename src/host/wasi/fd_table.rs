@@ -5,6 +5,7 @@
 //! read has returned, and the number is free at once.
 
 use super::errno::Errno;
+use super::readdir::Listing;
 use super::stream::{InputStream, OutputStream};
 use super::types::{FdFlags, FileType, Rights};
 use parking_lot::RwLock;
@@ -33,12 +34,21 @@ pub(super) struct File {
     pub read_only: bool,
     /// The guest's name of a preopened directory.
     pub preopen: Option<Vec<u8>>,
+    /// Of a directory: where `fd_readdir` has come to.
+    pub listing: Listing,
 }
 
 impl File {
     /// A file that is not a preopened directory.
     pub fn new(backing: Backing, filetype: FileType) -> File {
-        File { backing, filetype, syncs: FdFlags::empty(), read_only: false, preopen: None }
+        File {
+            backing,
+            filetype,
+            syncs: FdFlags::empty(),
+            read_only: false,
+            preopen: None,
+            listing: Listing::default(),
+        }
     }
 
     /// The host's descriptor; `None` for streams of the embedder.

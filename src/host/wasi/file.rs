@@ -24,7 +24,7 @@ pub(super) fn fd_read(
 ) -> Outcome {
     let entry = ctx.files.get_with(fd, Rights::FD_READ)?;
     let memory = host.memory();
-    let vecs = IoVecs::read(memory, iovs, count)?;
+    let (nread, vecs) = (memory.place(nread, 4)?, IoVecs::read(memory, iovs, count)?);
     let n = match &entry.file.backing {
         Backing::Input(stream) => read_stream(host, &**stream, &vecs)?,
         Backing::Output(_) => return Err(Errno::Badf.into()),
@@ -39,7 +39,7 @@ pub(super) fn fd_read(
             }
         }
     };
-    Ok(memory.write_u32(nread, n as u32)?)
+    Ok(nread.put((n as u32).to_le_bytes())?)
 }
 
 pub(super) fn fd_write(
@@ -52,7 +52,7 @@ pub(super) fn fd_write(
 ) -> Outcome {
     let entry = ctx.files.get_with(fd, Rights::FD_WRITE)?;
     let memory = host.memory();
-    let vecs = IoVecs::read(memory, iovs, count)?;
+    let (nwritten, vecs) = (memory.place(nwritten, 4)?, IoVecs::read(memory, iovs, count)?);
     let n = match &entry.file.backing {
         Backing::Output(stream) => write_stream(host, &**stream, &vecs)?,
         Backing::Input(_) => return Err(Errno::Badf.into()),
@@ -67,7 +67,7 @@ pub(super) fn fd_write(
             }
         }
     };
-    Ok(memory.write_u32(nwritten, n as u32)?)
+    Ok(nwritten.put((n as u32).to_le_bytes())?)
 }
 
 fn read_stream(host: &dyn Host, stream: &dyn InputStream, vecs: &IoVecs) -> Outcome<isize> {
@@ -111,11 +111,11 @@ pub(super) fn fd_pread(
 ) -> Outcome {
     let entry = ctx.files.get_with(fd, Rights::FD_READ.with(Rights::FD_SEEK))?;
     let (memory, at) = (host.memory(), offset(at)?);
-    let vecs = IoVecs::read(memory, iovs, count)?;
+    let (nread, vecs) = (memory.place(nread, 4)?, IoVecs::read(memory, iovs, count)?);
     let (fd, vecs) = (entry.file.fd_or(Errno::Spipe)?, vecs.as_slice());
     // SAFETY: the kernel fills buffers that were checked against the guest's memory.
     let n = call(host, || unsafe { libc::preadv(fd, vecs.as_ptr(), vecs.len() as i32, at) })?;
-    Ok(memory.write_u32(nread, n as u32)?)
+    Ok(nread.put((n as u32).to_le_bytes())?)
 }
 
 pub(super) fn fd_pwrite(
@@ -129,18 +129,18 @@ pub(super) fn fd_pwrite(
 ) -> Outcome {
     let entry = ctx.files.get_with(fd, Rights::FD_WRITE.with(Rights::FD_SEEK))?;
     let (memory, at) = (host.memory(), offset(at)?);
-    let vecs = IoVecs::read(memory, iovs, count)?;
+    let (nwritten, vecs) = (memory.place(nwritten, 4)?, IoVecs::read(memory, iovs, count)?);
     let (fd, vecs) = (entry.file.fd_or(Errno::Spipe)?, vecs.as_slice());
     // SAFETY: the kernel reads buffers that were checked against the guest's memory.
     let n = call(host, || unsafe { libc::pwritev(fd, vecs.as_ptr(), vecs.len() as i32, at) })?;
-    Ok(memory.write_u32(nwritten, n as u32)?)
+    Ok(nwritten.put((n as u32).to_le_bytes())?)
 }
 
 fn seek(host: &dyn Host, entry: &Entry, delta: i64, whence: i32, result: u64) -> Outcome {
-    let fd = entry.file.fd_or(Errno::Spipe)?;
+    let (fd, result) = (entry.file.fd_or(Errno::Spipe)?, host.memory().place(result, 8)?);
     // SAFETY: no memory is involved.
     let at = call(host, || unsafe { libc::lseek(fd, delta, whence) })?;
-    Ok(host.memory().write_u64(result, at as u64)?)
+    Ok(result.put((at as u64).to_le_bytes())?)
 }
 
 pub(super) fn fd_seek(

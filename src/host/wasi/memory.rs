@@ -8,8 +8,9 @@ use super::errno::Errno;
 
 /// Guest linear memory 0, checked against its accessible length.
 ///
-/// Addresses and lengths are in bytes. Every access that does not fit gives `fault`; misaligned
-/// addresses are allowed.
+/// Addresses and lengths are in bytes. Every access that does not fit gives `fault`. The functions of
+/// preview 1 also want what the witx text calls a pointer aligned to what it points to, and give `inval`
+/// otherwise, as Wasmtime does; the accesses here do not.
 #[derive(Clone, Copy, Debug)]
 pub struct GuestMemory {
     base: *mut u8,
@@ -82,6 +83,24 @@ impl GuestMemory {
         Ok(())
     }
 
+    /// Checks an array of records of the guest, before anything is done with it: `inval` if it is not
+    /// aligned to `align` bytes, `fault` if it leaves the memory. An empty array may lie anywhere.
+    pub(super) fn array(&self, addr: u64, count: u64, layout: Layout) -> Result<(), Errno> {
+        if count == 0 {
+            return Ok(());
+        }
+        if !addr.is_multiple_of(layout.align) {
+            return Err(Errno::Inval);
+        }
+        self.range(addr, count.checked_mul(layout.size).ok_or(Errno::Fault)?).map(drop)
+    }
+
+    /// A place for a result of `N` bytes, checked as an [`array`](Self::array) of one.
+    pub(super) fn place<const N: usize>(&self, addr: u64, align: u64) -> Result<Place<N>, Errno> {
+        self.array(addr, 1, Layout { size: N as u64, align })?;
+        Ok(Place { memory: *self, addr })
+    }
+
     /// Copies bytes out. The range is checked before anything is allocated.
     pub fn read_bytes(&self, addr: u64, len: u64) -> Result<Vec<u8>, Errno> {
         let (from, len) = self.slice_for_syscall(addr, len)?;
@@ -111,6 +130,29 @@ impl GuestMemory {
     }
 }
 
+/// Size and alignment of a witx record in bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Layout {
+    pub size: u64,
+    pub align: u64,
+}
+
+/// Where a result goes. Calls ask for it before they do anything, so that one whose result cannot be
+/// delivered has no effect; since memories do not shrink, the result is delivered then.
+pub(super) struct Place<const N: usize> {
+    memory: GuestMemory,
+    addr: u64,
+}
+
+impl<const N: usize> Place<N> {
+    /// Writes the result.
+    pub(super) fn put(&self, bytes: [u8; N]) -> Result<(), Errno> {
+        self.memory.write_array(self.addr, bytes)
+    }
+}
+
+/// Witx `iovec` and `ciovec`.
+const IOVEC: Layout = Layout { size: 8, align: 4 };
 /// The most entries of an iovec array, as Linux has it (`IOV_MAX`).
 const IOV_MAX: u32 = 1024;
 /// Arrays up to this length need no allocation.
@@ -124,12 +166,14 @@ pub(super) struct IoVecs {
 }
 
 impl IoVecs {
-    /// Reads `count` entries of 8 bytes at `addr`; `inval` past `IOV_MAX`, `fault` if the array or any
-    /// buffer leaves the memory.
+    /// Reads `count` entries at `addr`, each once; `inval` past `IOV_MAX` or if the array is not aligned,
+    /// `fault` if the array or any buffer leaves the memory. What other threads make of the array
+    /// afterwards has no effect.
     pub(super) fn read(memory: GuestMemory, addr: u64, count: u32) -> Result<IoVecs, Errno> {
         if count > IOV_MAX {
             return Err(Errno::Inval);
         }
+        memory.array(addr, count.into(), IOVEC)?;
         let none = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
         let len = count as usize;
         let heap = if len > INLINE { vec![none; len] } else { Vec::new() };
@@ -215,11 +259,29 @@ mod tests {
     }
 
     #[test]
+    fn records_are_checked_for_alignment_and_range() {
+        let memory = memory(64);
+        let eight = Layout { size: 8, align: 8 };
+        assert_eq!(memory.array(0, 8, eight), Ok(()));
+        assert_eq!(memory.array(0, 9, eight), Err(Errno::Fault));
+        assert_eq!(memory.array(4, 1, eight), Err(Errno::Inval));
+        assert_eq!(memory.array(8, u64::MAX / 2, eight), Err(Errno::Fault));
+        assert_eq!(memory.array(u64::MAX, 0, eight), Ok(()));
+        assert_eq!(memory.place::<4>(60, 4).map(drop), Ok(()));
+        assert_eq!(memory.place::<4>(62, 4).err(), Some(Errno::Inval));
+        assert_eq!(memory.place::<4>(64, 4).err(), Some(Errno::Fault));
+        memory.place(56, 8).and_then(|place| place.put(7u64.to_le_bytes())).unwrap();
+        assert_eq!(memory.read_u64(56), Ok(7));
+    }
+
+    #[test]
     fn iovec_arrays_are_bounded_and_checked() {
         let memory = memory(16 * 1024);
         assert_eq!(IoVecs::read(memory, 0, 1025).err(), Some(Errno::Inval));
         assert_eq!(IoVecs::read(memory, 0, u32::MAX).err(), Some(Errno::Inval));
         assert_eq!(IoVecs::read(memory, 16 * 1024 - 8, 2).err(), Some(Errno::Fault));
+        assert_eq!(IoVecs::read(memory, 2, 1).err(), Some(Errno::Inval));
+        assert!(IoVecs::read(memory, 2, 0).is_ok());
         assert_eq!(IoVecs::read(memory, 0, 1024).map(|v| v.as_slice().len()), Ok(1024));
         // An empty buffer may point anywhere, a full one may not.
         memory.write_u32(0, u32::MAX).unwrap();

@@ -32,7 +32,7 @@ mod stream;
 mod sys;
 mod types;
 
-pub use ctx::{WasiCtx, WasiCtxBuilder, WasiCtxError};
+pub use ctx::{WasiCtx, WasiCtxBuilder, WasiCtxError, is_listen_address};
 pub use errno::Errno;
 pub use memory::GuestMemory;
 pub use stream::{Discard, InputStream, MemoryInput, MemoryOutput, OutputStream};
@@ -80,6 +80,8 @@ pub struct WasiFunc {
     pub params: &'static [WasiType],
     /// The types of its results: an `i32` error code, or none for `proc_exit`.
     pub results: &'static [WasiType],
+    /// Whether any parameter is an address, so that the caller must have a memory.
+    pub needs_memory: bool,
     /// Calls it.
     pub call: WasiCall,
 }
@@ -115,6 +117,16 @@ macro_rules! param_value {
     };
 }
 
+/// Whether a parameter is an address.
+macro_rules! is_address {
+    (ptr) => {
+        true
+    };
+    ($other:tt) => {
+        false
+    };
+}
+
 /// The result types of a function.
 macro_rules! result_types {
     (errno) => {
@@ -133,6 +145,7 @@ macro_rules! functions {
             name: stringify!($name),
             params: &[$(param_type!($ty)),*],
             results: result_types!($result),
+            needs_memory: false $(|| is_address!($ty))*,
             call: |ctx, host, args| {
                 let outcome = match *args {
                     [$($param),*] => $file::$name(ctx, host $(, param_value!($ty, $param))*),

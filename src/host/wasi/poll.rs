@@ -6,18 +6,21 @@
 use super::clock::{host_clock, now};
 use super::errno::Errno;
 use super::fd_table::{Entry, FdTable};
-use super::memory::GuestMemory;
+use super::memory::{GuestMemory, Layout};
 use super::sys::{Outcome, check_stopped, fstat, last_raw_error};
 use super::types::{FileType, Record, Rights, field, timespec};
 use super::{Host, WasiCtx};
+use std::collections::HashMap;
 
-/// Size of witx `subscription` in bytes.
-const SUBSCRIPTION: u64 = 48;
-/// Size of witx `event` in bytes.
-const EVENT: u64 = 32;
-/// The most subscriptions in one call: the kernel takes no more descriptors than a process may have
-/// open, and a bound keeps a guest from making us allocate at will.
+/// Witx `subscription`.
+const SUBSCRIPTION: Layout = Layout { size: 48, align: 8 };
+/// Witx `event`.
+const EVENT: Layout = Layout { size: 32, align: 8 };
+/// The most subscriptions in one call: a bound keeps a guest from making us allocate at will.
 const MAX_SUBSCRIPTIONS: u32 = 1 << 16;
+/// The kernel's timeouts count on the monotonic clock: after so many nanoseconds a deadline of the time of
+/// day is looked at again, since that may have been set meanwhile.
+const RECHECK: u64 = 1_000_000_000;
 /// Witx `subclockflags`.
 const ABSTIME: u16 = 1;
 /// Witx `eventrwflags`.
@@ -27,6 +30,16 @@ const HANGUP: u16 = 1;
 enum Direction {
     Read,
     Write,
+}
+
+impl Direction {
+    /// What the kernel is asked for.
+    fn interest(self) -> libc::c_short {
+        match self {
+            Direction::Read => libc::POLLIN,
+            Direction::Write => libc::POLLOUT,
+        }
+    }
 }
 
 enum Wanted {
@@ -66,35 +79,51 @@ pub(super) fn poll_oneoff(
     }
     let memory = host.memory();
     let n = u64::from(count);
-    memory.slice_for_syscall(subscriptions, n * SUBSCRIPTION)?;
-    memory.slice_for_syscall(events, n * EVENT)?;
-    memory.slice_for_syscall(result, 4)?;
+    memory.array(subscriptions, n, SUBSCRIPTION)?;
+    memory.array(events, n, EVENT)?;
+    let result = memory.place(result, 4)?;
 
-    let mut slots = Vec::new();
+    let mut slots = Slots::default();
     let mut wanted = Vec::with_capacity(count as usize);
     for i in 0..n {
-        let record: [u8; 48] = memory.read_array(subscriptions + i * SUBSCRIPTION)?;
+        let record: [u8; 48] = memory.read_array(subscriptions + i * SUBSCRIPTION.size)?;
         wanted.push(subscribe(&ctx.files, &record, &mut slots)?);
     }
 
     let mut out = Events { memory, at: events, count: 0 };
     loop {
-        wait(host, &wanted, &mut slots)?;
+        wait(host, &wanted, &mut slots.polled)?;
         for subscription in &wanted {
-            report(subscription, &slots, &mut out)?;
+            report(subscription, &slots.polled, &mut out)?;
         }
         // Nothing happened where a timeout ended early, by the granularity of the kernel's timers.
         if out.count != 0 {
-            return Ok(memory.write_u32(result, out.count)?);
+            return Ok(result.put(out.count.to_le_bytes())?);
         }
     }
 }
 
-fn subscribe(
-    files: &FdTable,
-    record: &[u8; 48],
-    slots: &mut Vec<libc::pollfd>,
-) -> Result<Subscription, Errno> {
+/// The kernel's descriptors, each once: it takes no more of them than the process may have open, while a
+/// guest may name one as often as it likes.
+#[derive(Default)]
+struct Slots {
+    polled: Vec<libc::pollfd>,
+    /// The position of each.
+    of: HashMap<i32, usize>,
+}
+
+impl Slots {
+    fn add(&mut self, fd: i32, events: libc::c_short) -> usize {
+        let slot = *self.of.entry(fd).or_insert_with(|| {
+            self.polled.push(libc::pollfd { fd, events: 0, revents: 0 });
+            self.polled.len() - 1
+        });
+        self.polled[slot].events |= events;
+        slot
+    }
+}
+
+fn subscribe(files: &FdTable, record: &[u8; 48], slots: &mut Slots) -> Result<Subscription, Errno> {
     let userdata = u64::from_le_bytes(field(record, 0));
     let tag = record[8];
     let wanted = match tag {
@@ -132,18 +161,18 @@ fn file(
     files: &FdTable,
     fd: u32,
     direction: Direction,
-    slots: &mut Vec<libc::pollfd>,
+    slots: &mut Slots,
 ) -> Result<Wanted, Errno> {
-    let (right, tag, interest) = match direction {
-        Direction::Read => (Rights::FD_READ, 1, libc::POLLIN),
-        Direction::Write => (Rights::FD_WRITE, 2, libc::POLLOUT),
+    let (right, tag) = match direction {
+        Direction::Read => (Rights::FD_READ, 1),
+        Direction::Write => (Rights::FD_WRITE, 2),
     };
     let entry = files.get_with(fd, Rights::POLL_FD_READWRITE.with(right))?;
     let Some(fd) = entry.file.fd() else {
         return Ok(Wanted::Now { tag, error: Errno::Success });
     };
-    slots.push(libc::pollfd { fd, events: interest, revents: 0 });
-    Ok(Wanted::File { direction, entry, fd, slot: slots.len() - 1 })
+    let slot = slots.add(fd, direction.interest());
+    Ok(Wanted::File { direction, entry, fd, slot })
 }
 
 /// Waits until something is ready, or the first deadline has come or nearly so.
@@ -158,7 +187,10 @@ fn wait(host: &dyn Host, wanted: &[Subscription], slots: &mut [libc::pollfd]) ->
         for subscription in wanted {
             let this = match subscription.wanted {
                 Wanted::Now { .. } => 0,
-                Wanted::Clock { clock, deadline } => deadline.saturating_sub(now(clock)?),
+                Wanted::Clock { clock, deadline } => {
+                    let left = deadline.saturating_sub(now(clock)?);
+                    if clock == libc::CLOCK_REALTIME { left.min(RECHECK) } else { left }
+                }
                 Wanted::File { .. } => continue,
             };
             left = Some(left.map_or(this, |left| left.min(this)));
@@ -210,7 +242,7 @@ impl Events {
             .put(16, nbytes.to_le_bytes())
             .put(24, flags.to_le_bytes());
         self.memory.write_bytes(self.at, record.bytes())?;
-        self.at += EVENT;
+        self.at += EVENT.size;
         self.count += 1;
         Ok(())
     }
@@ -231,7 +263,8 @@ fn report(subscription: &Subscription, slots: &[libc::pollfd], out: &mut Events)
             Ok(())
         }
         Wanted::File { direction, entry, fd, slot } => {
-            let ready = slots[*slot].revents;
+            let always = libc::POLLERR | libc::POLLHUP | libc::POLLNVAL;
+            let ready = slots[*slot].revents & (direction.interest() | always);
             if ready == 0 {
                 return Ok(());
             }

@@ -24,7 +24,7 @@ fn socket(ctx: &WasiCtx, fd: u32, rights: Rights) -> Result<(Entry, i32), Errno>
     Ok((entry, fd))
 }
 
-/// Of the flags only `nonblock` means something for a connection; others give `inval`.
+/// The new descriptor has the inheriting rights of the listening one. Of the flags only `nonblock` means something for a connection; others give `inval`.
 pub(super) fn sock_accept(
     ctx: &WasiCtx,
     host: &dyn Host,
@@ -36,9 +36,8 @@ pub(super) fn sock_accept(
     if !FdFlags::NONBLOCK.contains(flags) {
         return Err(Errno::Inval.into());
     }
-    // A result that cannot be delivered must not leave a connection behind.
-    host.memory().slice_for_syscall(result, 4)?;
-    let (_listener, fd) = socket(ctx, fd, Rights::SOCK_ACCEPT)?;
+    let result = host.memory().place(result, 4)?;
+    let (listener, fd) = socket(ctx, fd, Rights::SOCK_ACCEPT)?;
     let nonblock = if flags == FdFlags::NONBLOCK { libc::SOCK_NONBLOCK } else { 0 };
     let none = std::ptr::null_mut();
     // SAFETY: null pointers ask the kernel not to tell the peer's address.
@@ -49,11 +48,11 @@ pub(super) fn sock_accept(
     let filetype = host_filetype(accepted.as_raw_fd(), &sys::fstat(accepted.as_raw_fd())?);
     let entry = Entry {
         file: Arc::new(File::new(Backing::Owned(accepted), filetype)),
-        base: Rights::SOCKET,
+        base: Rights::SOCKET.and(listener.inheriting),
         inheriting: Rights::empty(),
     };
     let accepted = ctx.files.insert(entry)?;
-    Ok(host.memory().write_u32(result, accepted)?)
+    Ok(result.put(accepted.to_le_bytes())?)
 }
 
 fn message(vecs: &IoVecs) -> libc::msghdr {
@@ -79,6 +78,7 @@ pub(super) fn sock_recv(
     let flags = RiFlags::from_guest(flags)?;
     let (_socket, fd) = socket(ctx, fd, Rights::FD_READ)?;
     let memory = host.memory();
+    let (nread, out_flags) = (memory.place(nread, 4)?, memory.place(out_flags, 2)?);
     let vecs = IoVecs::read(memory, iovs, count)?;
     let mut message = message(&vecs);
     let mut host_flags = 0;
@@ -92,9 +92,9 @@ pub(super) fn sock_recv(
     // SAFETY: the kernel fills buffers that were checked against the guest's memory, and the header.
     let n = call(host, || unsafe { libc::recvmsg(fd, &raw mut message, host_flags) })?;
     let truncated = message.msg_flags & libc::MSG_TRUNC != 0;
-    memory.write_u32(nread, n as u32)?;
-    memory.write_u16(out_flags, if truncated { RECV_DATA_TRUNCATED } else { 0 })?;
-    Ok(())
+    nread.put((n as u32).to_le_bytes())?;
+    let flags = if truncated { RECV_DATA_TRUNCATED } else { 0 };
+    Ok(out_flags.put(flags.to_le_bytes())?)
 }
 
 /// There are no flags for sending: anything but 0 gives `inval`.
@@ -112,11 +112,11 @@ pub(super) fn sock_send(
     }
     let (_socket, fd) = socket(ctx, fd, Rights::FD_WRITE)?;
     let memory = host.memory();
-    let vecs = IoVecs::read(memory, iovs, count)?;
+    let (nwritten, vecs) = (memory.place(nwritten, 4)?, IoVecs::read(memory, iovs, count)?);
     let message = message(&vecs);
     // SAFETY: the kernel reads buffers that were checked against the guest's memory, and the header.
     let n = call(host, || unsafe { libc::sendmsg(fd, &raw const message, libc::MSG_NOSIGNAL) })?;
-    Ok(memory.write_u32(nwritten, n as u32)?)
+    Ok(nwritten.put((n as u32).to_le_bytes())?)
 }
 
 pub(super) fn sock_shutdown(ctx: &WasiCtx, host: &dyn Host, fd: u32, how: u32) -> Outcome {

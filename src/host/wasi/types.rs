@@ -192,6 +192,18 @@ impl FdFlags {
         }
         host
     }
+
+    /// The synchronisation flags among the kernel's flags of a descriptor. Linux has one bit for `sync`
+    /// and `rsync`, which holds that of `dsync`.
+    pub fn syncs_of_host(host: i32) -> FdFlags {
+        if host & libc::O_SYNC == libc::O_SYNC {
+            FdFlags::SYNC
+        } else if host & libc::O_DSYNC != 0 {
+            FdFlags::DSYNC
+        } else {
+            FdFlags::empty()
+        }
+    }
 }
 
 flags! {
