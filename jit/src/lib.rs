@@ -37,6 +37,8 @@ mod orc;
 #[cfg(feature = "llvm")]
 mod presence;
 #[cfg(feature = "llvm")]
+mod quiet;
+#[cfg(feature = "llvm")]
 mod target;
 #[cfg(feature = "llvm")]
 mod trampolines;

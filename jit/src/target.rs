@@ -10,6 +10,7 @@ use inkwell::targets::{CodeModel, RelocMode, Target, TargetMachine};
 use crate::compile::{Cpu, Level};
 use crate::error::{CompileError, Result};
 use crate::presence::Presence;
+use crate::quiet;
 
 /// The passes of the full level. Close to LLVM's O2 in result, at two thirds of its time.
 ///
@@ -87,7 +88,9 @@ impl Machines {
         }
         module
             .run_passes(FULL_PASSES, self.get(level), PassBuilderOptions::create())
-            .map_err(|error| CompileError::Llvm(error.to_string()))
+            .map_err(|error| CompileError::Llvm(error.to_string()))?;
+        quiet::settle(module);
+        Ok(())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use inkwell::FloatPredicate;
 use inkwell::types::{FloatType, IntType};
-use inkwell::values::{FloatValue, InstructionOpcode, IntValue};
+use inkwell::values::{InstructionOpcode, IntValue};
 use wasmparser::Operator;
 
 use super::Translator;
@@ -43,8 +43,11 @@ impl<'c> Translator<'_, 'c, '_> {
             O::F64ConvertI32U | O::F64ConvertI64U => self.float_from(t.f64, false)?,
             O::F32DemoteF64 => {
                 let x = self.pop_float()?;
+                let promoted = x.as_instruction().is_some_and(|instruction| {
+                    instruction.get_opcode() == InstructionOpcode::FPExt
+                });
                 let value = self.b.build_float_trunc(x, t.f32, "")?;
-                let value = self.quiet_again(x, value)?;
+                let value = self.still_quiet(value, promoted)?;
                 self.push_arithmetic(value)?;
             }
             O::F64PromoteF32 => {
@@ -78,18 +81,6 @@ impl<'c> Translator<'_, 'c, '_> {
         let value = self.b.build_int_truncate(x, low, "")?;
         self.push(self.b.build_int_s_extend(value, x.get_type(), "")?);
         Ok(())
-    }
-
-    /// LLVM turns a demotion of a promotion into nothing, also where both had made a NaN quiet.
-    fn quiet_again(
-        &self,
-        operand: FloatValue<'c>,
-        value: FloatValue<'c>,
-    ) -> Result<FloatValue<'c>> {
-        let promoted = operand
-            .as_instruction()
-            .is_some_and(|instruction| instruction.get_opcode() == InstructionOpcode::FPExt);
-        if promoted { self.quiet(value) } else { Ok(value) }
     }
 
     /// Truncation that traps where the result does not fit; LLVM's own is undefined there.

@@ -8,6 +8,7 @@ use wasmparser::Operator;
 
 use super::Translator;
 use crate::abi::TrapCode;
+use crate::compile::Level;
 use crate::error::Result;
 
 /// Bits of the infinity, above which there are the NaNs, and of the canonical NaN.
@@ -234,7 +235,7 @@ impl<'c> Translator<'_, 'c, '_> {
     ) -> Result<()> {
         let (y, x) = (self.pop_float()?, self.pop_float()?);
         let value = build(&self.b, x, y)?;
-        let value = if may_fold(x) || may_fold(y) { self.quiet(value)? } else { value };
+        let value = self.still_quiet(value, may_fold(x) || may_fold(y))?;
         self.push_arithmetic(value)
     }
 
@@ -246,7 +247,7 @@ impl<'c> Translator<'_, 'c, '_> {
     /// LLVM's lets a signalling NaN through, against its own documentation.
     fn extremum(&mut self, name: &'static str) -> Result<()> {
         let value = self.call_float_intrinsic(name, 2)?;
-        let value = self.quiet(value)?;
+        let value = self.still_quiet(value, true)?;
         self.push_arithmetic(value)
     }
 
@@ -262,8 +263,17 @@ impl<'c> Translator<'_, 'c, '_> {
         Ok(value.try_as_basic_value().unwrap_basic().into_float_value())
     }
 
-    /// Makes a signalling NaN quiet, and changes nothing else.
-    pub(super) fn quiet(&self, value: FloatValue<'c>) -> Result<FloatValue<'c>> {
+    /// Whether the result of an operator, which is quiet, must be told to be. `folds`: the operator is one that LLVM drops
+    /// in any case; in full code it may turn out to be ([`crate::quiet`]).
+    pub(super) fn must_quiet(&self, folds: bool) -> bool {
+        (folds || self.unit.level == Level::Full) && !self.unit.options.canonicalize_nan
+    }
+
+    /// The value, with a signalling NaN made quiet if it must be.
+    pub(super) fn still_quiet(&self, value: FloatValue<'c>, folds: bool) -> Result<FloatValue<'c>> {
+        if !self.must_quiet(folds) {
+            return Ok(value);
+        }
         let canonicalize = self.unit.intrinsic("llvm.canonicalize", value.get_type())?;
         let value = self.b.build_call(canonicalize, &[value.into()], "")?;
         Ok(value.try_as_basic_value().unwrap_basic().into_float_value())
@@ -293,8 +303,7 @@ impl<'c> Translator<'_, 'c, '_> {
     }
 }
 
-/// LLVM replaces `x * 1`, `x - 0` and their like by `x`, also where `x` is a signalling NaN, which the operator would
-/// have made quiet.
+/// Whether LLVM may drop an operator with this operand.
 fn may_fold(value: FloatValue) -> bool {
     // SAFETY: the value lives. Behind a trap, constants fold to poison, which is a constant and has no number.
     if unsafe { LLVMIsAConstantFP(value.as_value_ref()) }.is_null() {

@@ -82,10 +82,9 @@ impl<'c> Translator<'_, 'c, '_> {
             O::F64x2ConvertLowI32x4U => self.lanes_convert(t.f64x2, Unsigned)?,
             O::F32x4DemoteF64x2Zero => self.vector1(t.f64x2, |this, x| {
                 let value = this.b.build_float_trunc(x, t.f32.vec_type(2), "")?;
-                // LLVM turns a demotion of a promotion into nothing, also where both had made a NaN quiet.
-                // (It has no code for that with two lanes.)
+                // LLVM has no code to make two lanes quiet.
                 let value = this.with_zeros(value)?;
-                let value = this.quiet_lanes(value)?;
+                let value = this.still_quiet_lanes(value, true)?;
                 this.canonical_lanes(value)
             })?,
             O::F64x2PromoteLowF32x4 => self.vector1(t.f32x4, |this, x| {
@@ -105,7 +104,7 @@ impl<'c> Translator<'_, 'c, '_> {
     ) -> Result<()> {
         self.vector2(ty, |this, x, y| {
             let value = build(&this.b, x, y)?;
-            let value = this.quiet_if_folded(value, &[x, y])?;
+            let value = this.still_quiet_lanes(value, x.is_const() || y.is_const())?;
             this.canonical_lanes(value)
         })
     }
@@ -121,7 +120,7 @@ impl<'c> Translator<'_, 'c, '_> {
     pub(super) fn lanes_extremum(&mut self, ty: VectorType<'c>, name: &'static str) -> Result<()> {
         self.vector2(ty, |this, x, y| {
             let value = this.vector_intrinsic(name, &[x, y])?;
-            let value = this.quiet_lanes(value)?;
+            let value = this.still_quiet_lanes(value, true)?;
             this.canonical_lanes(value)
         })
     }
@@ -174,21 +173,16 @@ impl<'c> Translator<'_, 'c, '_> {
         self.shuffle(value, value.get_type().const_zero(), 0..4)
     }
 
-    /// As for scalars: LLVM replaces `x * 1` and its like by `x`, also where that is a signalling NaN.
-    pub(super) fn quiet_if_folded(
+    /// As for scalars.
+    pub(super) fn still_quiet_lanes(
         &self,
         value: VectorValue<'c>,
-        operands: &[VectorValue<'c>],
+        folds: bool,
     ) -> Result<VectorValue<'c>> {
-        if operands.iter().any(|operand| operand.is_const()) {
-            return self.quiet_lanes(value);
+        if self.must_quiet(folds) {
+            return self.vector_intrinsic("llvm.canonicalize", &[value]);
         }
         Ok(value)
-    }
-
-    /// Makes signalling NaNs quiet, and changes nothing else.
-    fn quiet_lanes(&self, value: VectorValue<'c>) -> Result<VectorValue<'c>> {
-        self.vector_intrinsic("llvm.canonicalize", &[value])
     }
 
     /// What an operator gives that may give any NaN. As for scalars, on integers.

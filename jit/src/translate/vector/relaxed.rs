@@ -52,7 +52,8 @@ impl<'c> Translator<'_, 'c, '_> {
         self.vector2(ty, |this, x, y| {
             let factor = if negated { this.b.build_float_neg(x, "")? } else { x };
             let value = this.vector_intrinsic("llvm.fma", &[factor, y, z])?;
-            let value = this.quiet_if_folded(value, &[x, y, z])?;
+            let constant = x.is_const() || y.is_const() || z.is_const();
+            let value = this.still_quiet_lanes(value, constant)?;
             this.canonical_lanes(value)
         })
     }
