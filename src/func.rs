@@ -162,11 +162,62 @@ impl<'a> Caller<'a> {
         unsafe { (*self.store).thread.id }
     }
 
-    /// Whether the program is being stopped. A host function that waits must look at this at least whenever a system
-    /// call was interrupted, and return [`Error::Stopped`] then.
+    /// Whether the program is being stopped. A host function that takes long must look at this now and then, and return
+    /// [`Error::Stopped`] once it is; one that blocks does so in [`Caller::blocking`].
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.group().is_stopping()
+    }
+
+    /// Runs `body`, which may block, in such a way that the end of the program ends it: a trap or exit of another thread, a
+    /// deadline, or [`Terminator::terminate`](crate::Terminator::terminate). Without this, the program ends when the host function
+    /// returns by itself.
+    ///
+    /// When the program is to end,
+    /// * a system call that blocks fails with `EINTR`. Calls of the standard library that retry it by themselves go on; make
+    ///   those that do not (`Read::read`, `libc::poll`), and leave when [`Blocking::is_stopping`] says so;
+    /// * `wake` is called, from another thread, to end what is no system call: it notifies a condition variable, sends a
+    ///   message, closes a connection. It is called again every millisecond until the thread has left the program, perhaps once more
+    ///   when `body` is over, and must not block;
+    /// * `body` may look at [`Blocking::is_stopping`].
+    ///
+    /// The signal is never lost, but it may come before the system call begins. So it is repeated, too.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] if the program is being stopped, before (`body` is not called) or after.
+    ///
+    /// ```
+    /// # use updraft::{Engine, Linker};
+    /// # use std::sync::{Arc, Condvar, Mutex};
+    /// # let mut linker = Linker::new(&Engine::default());
+    /// let mail = Arc::new((Mutex::new(Vec::<i32>::new()), Condvar::new()));
+    /// linker.func("host", "receive", move |caller, ()| {
+    ///     let waker = mail.clone();
+    ///     let message = caller.blocking(
+    ///         move || waker.1.notify_all(),
+    ///         |blocking| {
+    ///             let mut letters = mail.0.lock().unwrap();
+    ///             while letters.is_empty() && !blocking.is_stopping() {
+    ///                 letters = mail.1.wait(letters).unwrap();
+    ///             }
+    ///             letters.pop()
+    ///         },
+    ///     )?;
+    ///     Ok(message.unwrap_or(0))
+    /// });
+    /// ```
+    pub fn blocking<T>(
+        &self,
+        wake: impl Fn() + Send + Sync + 'static,
+        body: impl FnOnce(&Blocking<'_>) -> T,
+    ) -> Result<T, Error> {
+        // SAFETY: as in `thread_id`.
+        let (group, place) = unsafe { (&(*self.store).thread.group, (*self.store).thread.place) };
+        let result = group.on_stop(place, Arc::new(wake)).map(|_guard| body(&Blocking { group }));
+        match result {
+            Some(value) if !group.is_stopping() => Ok(value),
+            _ => Err(Error::Stopped(group.stopped())),
+        }
     }
 
     pub(crate) fn group(&self) -> &Arc<Group> {
@@ -180,6 +231,20 @@ impl AsStore for Caller<'_> {
         // SAFETY: the store is held by the call from the host that this call happens in; that call does not touch it
         // until this one returns.
         unsafe { &mut *self.store }
+    }
+}
+
+/// What a function that blocks may ask: see [`Caller::blocking`].
+#[derive(Debug)]
+pub struct Blocking<'a> {
+    group: &'a Group,
+}
+
+impl Blocking<'_> {
+    /// Whether the program is being stopped, so that it is time to return.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.group.is_stopping()
     }
 }
 

@@ -61,7 +61,7 @@ pub use engine::{Config, Engine};
 pub use error::{Error, Frame, LinkError, SourceLocation, Stopped, Trap};
 pub use exception::{Exception, ExnRef, Tag};
 pub use features::{Feature, Features};
-pub use func::{Caller, Func, TypedFunc};
+pub use func::{Blocking, Caller, Func, TypedFunc};
 pub use host::wasi::{WasiCtx, WasiCtxBuilder};
 pub use host::wasi_link::add_wasi;
 pub use instance::Instance;

@@ -197,7 +197,9 @@ impl StoreInner {
         let (group, id) = (self.thread.group.clone(), self.thread.id);
         // SAFETY: the thread state lives in a box that the store keeps, as do the contexts; the attachment is dropped
         // before the call that holds the store returns.
-        Some(unsafe { group.attach(&raw mut self.thread.abi, id) })
+        let attachment = unsafe { group.attach(&raw mut self.thread.abi, id) };
+        self.thread.place = attachment.place();
+        Some(attachment)
     }
 
     /// Calls a function with arguments in slots; the results come back there, references in the absolute form.

@@ -3,12 +3,14 @@
 //! Which moment a stop hits is chance, and no outcome depends on it: before, meanwhile and after are all fine.
 
 mod common;
+#[path = "common/mixture.rs"]
+mod mixture;
 
 use common::{GUARD, Random, per_strategy, runs};
 use std::sync::mpsc;
 use std::time::Duration;
 use updraft::{
-    Config, Engine, Error, Linker, Module, Process, ProcessConfig, Stopped, TrapCode, Tuning,
+    Config, Engine, Error, Linker, Module, Process, ProcessConfig, Stopped, Store, TrapCode, Tuning,
 };
 
 /// Threads that compute, write, wait, recurse, call the host, start others, and go through several tiers. The global
@@ -106,4 +108,93 @@ fn stops_end_everything(strategy: &str) {
     assert_eq!(causes[0] + causes[1], 4 * runs(12));
 }
 
-per_strategy!(stops_end_everything);
+/// Threads in every activity that there is, and others in some, are ended by each cause: at once, and when they are deep in what they do.
+fn a_mixture_ends(strategy: &str) {
+    let mut random = Random::new(7 + strategy.len() as u64);
+    for round in 0..runs(2) {
+        let mut activities = mixture::ACTIVITIES.to_vec();
+        for _ in 0..12 {
+            activities.push(mixture::ACTIVITIES[random.below(mixture::ACTIVITIES.len())]);
+        }
+        let strategy = common::tier(strategy, round).parse().unwrap();
+        let engine = Engine::new(Config { strategy, tuning: Tuning::EAGER, ..Config::default() });
+        let module = Module::new(&engine, mixture::program(&activities)).unwrap();
+        for cause in mixture::CAUSES {
+            for pause in [Duration::ZERO, Duration::from_millis(30)] {
+                // How long it took is for the benchmark.
+                let _took = mixture::end(&engine, &module, activities.len(), cause, pause);
+            }
+        }
+    }
+}
+
+/// A function of the host that blocks in a system call is ended by the signal, one that does not block at all finds out by asking, and after the
+/// end none begins.
+#[test]
+fn functions_of_the_host_that_block_are_ended() {
+    use std::io::Read;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+    let engine = Engine::default();
+    let text = r#"(module (import "host" "call" (func $call (param i32)))
+        (func (export "call") (param i32) (call $call (local.get 0)) (call $call (local.get 0))))"#;
+    let module = Module::new(&engine, text).unwrap();
+    for way in 0..3 {
+        let mut linker = Linker::new(&engine);
+        let (reader, _writer) = std::io::pipe().unwrap();
+        let (begun, begin) = mpsc::channel();
+        let begun_after = Arc::new(AtomicU32::new(0));
+        let after = begun_after.clone();
+        linker.func("host", "call", move |caller, way: i32| {
+            let result = caller.blocking(
+                || {},
+                |blocking| {
+                    begun.send(()).unwrap();
+                    match way {
+                        // It is interrupted until it gives up.
+                        0 => {
+                            while !blocking.is_stopping() {
+                                let error = (&reader).read(&mut [0; 8]).unwrap_err();
+                                assert_eq!(error.kind(), std::io::ErrorKind::Interrupted);
+                            }
+                        }
+                        1 => {
+                            while !blocking.is_stopping() {
+                                std::hint::spin_loop();
+                            }
+                        }
+                        // It returns by itself, and the next one is not begun.
+                        _ => {}
+                    }
+                },
+            );
+            if way == 2 {
+                while !caller.is_stopping() {
+                    std::hint::spin_loop();
+                }
+                let result = caller.blocking(|| {}, |_| after.fetch_add(1, SeqCst));
+                assert!(matches!(result, Err(Error::Stopped(Stopped::Terminated))), "{result:?}");
+            }
+            // The error may be ignored: the call does not return to wasm.
+            assert!(way == 2 || result.is_err());
+            Ok(())
+        });
+        let mut store = Store::new(&engine).unwrap();
+        let terminator = store.terminator();
+        let instance = linker.instantiate(&mut store, &module).unwrap();
+        let (ended, end) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let call = instance.typed::<i32, ()>(&mut store, "call").unwrap();
+            let _ = ended.send(call.call(&mut store, way));
+        });
+        begin.recv().unwrap();
+        assert!(terminator.terminate());
+        let result = end.recv_timeout(GUARD).expect("the program hangs after a stop");
+        assert!(matches!(result, Err(Error::Stopped(Stopped::Terminated))), "{result:?}");
+        thread.join().unwrap();
+        assert_eq!(begun_after.load(SeqCst), 0);
+        assert!(begin.try_recv().is_err(), "it was called again");
+    }
+}
+
+per_strategy!(stops_end_everything, a_mixture_ends);

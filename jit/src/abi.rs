@@ -198,6 +198,25 @@ pub struct ThreadState {
     pub native_limit: usize,
     /// What a sampling profiler sees and asks for; compiled code does not look at it.
     pub sampled: Sampled,
+    /// Not zero once the thread is on its way out of its group, and needs no more signals.
+    pub leaving: AtomicU32,
+}
+
+impl Default for ThreadState {
+    /// Of a thread without stacks and context, in [`state::HOST`].
+    fn default() -> ThreadState {
+        ThreadState {
+            state: AtomicU32::new(state::HOST),
+            pending: AtomicU32::new(0),
+            save: std::ptr::null_mut(),
+            ctx: std::ptr::null_mut(),
+            value_sp: std::ptr::null_mut(),
+            value_limit: std::ptr::null_mut(),
+            native_limit: 0,
+            sampled: Sampled::default(),
+            leaving: AtomicU32::new(0),
+        }
+    }
 }
 
 /// What a thread and the profiler that samples it share.

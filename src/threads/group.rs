@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::collections::HashSet;
 use std::io;
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use super::stop::{Cause, StopWord};
 use super::sync::{Condvar, Mutex, MutexGuard, lock};
 use super::waiter::Waiter;
 use super::{THREAD_IDS, ThreadId};
+use crate::error::Stopped;
 use crate::observe::events::event;
 use crate::vm::sys;
 
@@ -87,7 +88,6 @@ struct Members {
 }
 
 /// An attached thread.
-#[derive(Debug)]
 struct Member {
     id: ThreadId,
     state: *mut ThreadState,
@@ -95,12 +95,29 @@ struct Member {
     waiter: Arc<Waiter>,
     /// The thread knows that the group stops, and is waiting for the others: no more signals for it.
     knows: bool,
+    /// What ends the blocking calls of the host that the thread is in, the outermost first.
+    wakers: Vec<Waker>,
+}
+
+/// Ends a blocking call of the host. Called from any thread, perhaps several times, and perhaps late.
+pub type Waker = Arc<dyn Fn() + Send + Sync>;
+
+impl std::fmt::Debug for Member {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Member").field("id", &self.id).finish_non_exhaustive()
+    }
 }
 
 // SAFETY: `state` is that of an attached thread, which outlives its attachment; others touch only its atomics.
 unsafe impl Send for Member {}
 
 impl Member {
+    /// Whether the thread knows that it must stop, and does.
+    fn needs_no_signal(&self) -> bool {
+        // SAFETY: the thread is attached, so it lives and so does its state.
+        self.knows || unsafe { (*self.state).leaving.load(Relaxed) != 0 }
+    }
+
     /// Tells the thread to stop, or tells it again.
     fn stop(&self) {
         // SAFETY: the thread is attached, so it lives and so does its state.
@@ -117,9 +134,22 @@ impl Members {
         self.attached.iter().flatten()
     }
 
+    /// Tells all threads to stop that may not know it yet, and gives the wakers of their blocking calls. These are called without
+    /// the lock.
+    #[must_use]
+    fn stop_all(&self) -> Vec<Waker> {
+        let ignorant = self.attached().filter(|member| !member.needs_no_signal());
+        ignorant
+            .inspect(|member| member.stop())
+            .flat_map(|member| &member.wakers)
+            .cloned()
+            .collect()
+    }
+
     /// Whether all have left but `except`.
     fn all_left(&self, except: Option<ThreadId>) -> bool {
         let excepted = except.is_some_and(|id| self.spawned.contains(&id));
+        // The first comparison alone is made whenever one of many leaves.
         self.spawned.len() == usize::from(excepted)
             && self.attached().all(|member| Some(member.id) == except)
     }
@@ -175,6 +205,16 @@ impl Group {
         self.stop.is_set()
     }
 
+    /// The cause as threads see it that had no part in it.
+    #[must_use]
+    pub fn stopped(&self) -> Stopped {
+        match self.cause() {
+            Some((Cause::Terminated, _)) => Stopped::Terminated,
+            Some((Cause::TimedOut, _)) => Stopped::TimedOut,
+            Some((Cause::Exit(_) | Cause::Trap, _)) | None => Stopped::ByGroup,
+        }
+    }
+
     /// What came with the first cause. Complete for whoever has seen [`cause`](Group::cause); the second call gets nothing.
     pub fn take_detail(&self) -> Option<Box<dyn Any + Send>> {
         lock(&self.detail).take()
@@ -193,9 +233,12 @@ impl Group {
         event!("stop", thread = by, ?cause, "the program stops");
         let mut members = lock(&self.members);
         members.set_knows(true);
-        members.attached().for_each(Member::stop);
+        // The causing thread is told as well, but not again.
+        members.attached().filter(|member| member.knows).for_each(Member::stop);
+        let wakers = members.stop_all();
         self.changed.notify_all();
         self.keep_repeating(members);
+        wakers.iter().for_each(|wake| wake());
         true
     }
 
@@ -253,7 +296,10 @@ impl Group {
             target: sys::SignalTarget::current(),
             waiter: Waiter::current(),
             knows: false,
+            wakers: Vec::new(),
         };
+        // SAFETY: the caller's promise.
+        unsafe { (*state).leaving.store(0, Relaxed) };
         let mut members = lock(&self.members);
         // Under the lock: either the stopper finds the member there, or the stop word is seen here.
         // SAFETY: the caller's promise.
@@ -264,7 +310,18 @@ impl Group {
         }
         members.attached[place] = Some(member);
         drop(members);
-        Attachment { group: self.clone(), place, _current: current }
+        Attachment { group: self.clone(), place: Place(place), state, _current: current }
+    }
+
+    /// Has the calling thread's attachment call `wake` when the group stops, until the guard is dropped; `None` if it stops already.
+    /// A call that has begun by then may still be running, or come, later.
+    pub fn on_stop(self: &Arc<Group>, place: Place, wake: Waker) -> Option<WakerGuard> {
+        if let Some(member) = &mut lock(&self.members).attached[place.0] {
+            member.wakers.push(wake);
+        }
+        let guard = WakerGuard { group: self.clone(), place };
+        // A stop that did not find the waker has set the word before it had the lock.
+        (!self.is_stopping()).then_some(guard)
     }
 
     /// Waits until nobody is attached and every spawned thread has ended; `except` is the calling thread's own id, if it is
@@ -285,7 +342,7 @@ impl Group {
 
     /// Waits for a condition, and repeats the signals meanwhile once the group stops.
     fn wait_until<'a>(
-        &self,
+        &'a self,
         mut members: MutexGuard<'a, Members>,
         done: impl Fn(&Members) -> bool,
     ) -> MutexGuard<'a, Members> {
@@ -298,8 +355,14 @@ impl Group {
             let now = Instant::now();
             let repeat_at = repeat_at.get_or_insert(now + REPEAT);
             if now >= *repeat_at {
-                members.attached().filter(|member| !member.knows).for_each(Member::stop);
                 *repeat_at = now + REPEAT;
+                let wakers = members.stop_all();
+                if !wakers.is_empty() {
+                    drop(members);
+                    wakers.iter().for_each(|wake| wake());
+                    members = lock(&self.members);
+                    continue;
+                }
             }
             let result = self.changed.wait_timeout(members, *repeat_at - now);
             members = result.unwrap_or_else(PoisonError::into_inner).0;
@@ -379,20 +442,54 @@ impl Drop for Spawned {
     }
 }
 
+/// Where a group keeps an attached thread.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Place(usize);
+
+/// See [`Group::on_stop`]. Guards of a thread are dropped in reverse order.
+#[derive(Debug)]
+pub struct WakerGuard {
+    group: Arc<Group>,
+    place: Place,
+}
+
+impl Drop for WakerGuard {
+    fn drop(&mut self) {
+        let waker = match &mut lock(&self.group.members).attached[self.place.0] {
+            Some(member) => member.wakers.pop(),
+            None => None,
+        };
+        // It may hold anything, and is dropped without the lock.
+        drop(waker);
+    }
+}
+
 /// While it lives, its thread runs wasm for the group, and gets its stop signals.
 #[derive(Debug)]
 pub struct Attachment {
     group: Arc<Group>,
-    place: usize,
+    place: Place,
+    state: *mut ThreadState,
     // Dropped last: a thread that has left is not signalled any more.
     _current: sys::CurrentGuard,
 }
 
+impl Attachment {
+    /// Where the group keeps the thread.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        self.place
+    }
+}
+
 impl Drop for Attachment {
     fn drop(&mut self) {
+        // Whoever has the lock may be going to signal this thread, which would only wake it to wait for the lock again.
+        // SAFETY: the state outlives the attachment.
+        unsafe { (*self.state).leaving.store(1, Relaxed) };
         let mut members = lock(&self.group.members);
-        members.attached[self.place] = None;
-        members.vacant.push(self.place);
+        members.attached[self.place.0] = None;
+        members.vacant.push(self.place.0);
         self.group.one_left(members);
     }
 }

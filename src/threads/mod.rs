@@ -15,7 +15,7 @@
 //! | compiled code | the signal: its handler unwinds the thread at once |
 //! | the interpreter | `pending`, looked at when the budget is spent; the signal spends it |
 //! | parked in `wait` | a nudge to its waiter |
-//! | blocked in the host | the signal breaks the system call; the host looks at `pending` |
+//! | blocked in the host | the signal breaks the system call; the host looks at `pending`; a waker ends what is no system call |
 //!
 //! A signal just before a blocking system call is lost. So the signals are repeated every millisecond until every
 //! thread has left the group, by whoever waits for that, or by a watchdog.
@@ -28,7 +28,7 @@ mod stop;
 mod sync;
 mod waiter;
 
-pub use group::{Attachment, Group, Limits, SpawnError};
+pub use group::{Attachment, Group, Limits, Place, SpawnError, Waker, WakerGuard};
 pub use parking::{ParkingLot, WaitResult};
 pub use stop::Cause;
 

@@ -56,21 +56,12 @@ fn models_of_the_detail() {
 /// Either the stopper finds the attached thread, or attaching finds the stop.
 #[test]
 fn models_of_attaching() {
-    use updraft_jit::abi::{ThreadState, state};
+    use updraft_jit::abi::ThreadState;
     loom::model(|| {
         let group = Group::new(Limits::default());
         let stopping = group.clone();
         let stopper = thread::spawn(move || stopping.stop(Cause::Trap, 1, None));
-        let mut state = ThreadState {
-            state: std::sync::atomic::AtomicU32::new(state::HOST),
-            pending: std::sync::atomic::AtomicU32::new(0),
-            save: std::ptr::null_mut(),
-            ctx: std::ptr::null_mut(),
-            value_sp: std::ptr::null_mut(),
-            value_limit: std::ptr::null_mut(),
-            native_limit: 0,
-            sampled: Default::default(),
-        };
+        let mut state = ThreadState::default();
         // SAFETY: the state outlives the attachment.
         let attachment = unsafe { group.attach(&raw mut state, MAIN_THREAD) };
         assert!(stopper.join().unwrap());

@@ -52,25 +52,23 @@ fn address(builtin: Builtin) -> usize {
     }
 }
 
-/// Runs `body` in state HOST if the thread was in compiled code. `None` if the thread must stop after it; the cause
-/// has been recorded then.
-unsafe fn in_host<T>(ctx: *mut VmContext, body: impl FnOnce() -> T) -> Option<T> {
+/// Runs `body` in state HOST if the thread was in compiled code. If that must stop afterwards, this does not return: the caller holds
+/// nothing that is to be dropped. A status would not do, for not every builtin has one, and a loop around one that has none
+/// would be found in compiled code by few signals.
+unsafe fn in_host<T>(ctx: *mut VmContext, body: impl FnOnce() -> T) -> T {
     // SAFETY: by the module's contract; only this thread writes the state.
     unsafe {
         let abi = (*ctx).thread;
         if (*abi).state.load(Ordering::Relaxed) != state::NATIVE {
-            return Some(body());
+            return body();
         }
         sys::leave_native(abi);
         let result = body();
         if sys::back_to_native(abi) != 0 {
-            sys::leave_native(abi);
-            hooks::fail_stopped(thread(ctx));
-            // Not every builtin can tell its caller, which the next signal must find in compiled code then.
-            let _ = sys::back_to_native(abi);
-            return None;
+            drop(result);
+            sys::stop_segment(abi);
         }
-        Some(result)
+        result
     }
 }
 
@@ -94,15 +92,14 @@ pub(crate) unsafe extern "C" fn enter(
 ) -> u32 {
     // SAFETY: by the module's contract.
     unsafe {
-        let status = in_host(ctx, || {
+        in_host(ctx, || {
             (*(*ctx).thread).ctx = ctx;
             let instance = InstanceData::of(ctx);
             if hooks::may_leave(ctx, frame) {
                 return hooks::note_tail(ctx, hooks::target_of(instance, func), slots);
             }
             hooks::run(instance, func, slots)
-        });
-        status.unwrap_or(status::FAILED)
+        })
     }
 }
 
@@ -127,15 +124,13 @@ unsafe extern "C" fn tail_call_indirect(
 ) -> u32 {
     // SAFETY: by the module's contract.
     unsafe {
-        let status =
-            in_host(ctx, || match hooks::element(InstanceData::of(ctx), table, index, ty) {
-                Ok(target) => hooks::call_in_tail(ctx, target, slots, frame),
-                Err(code) => {
-                    hooks::trap(ctx, code);
-                    status::FAILED
-                }
-            });
-        status.unwrap_or(status::FAILED)
+        in_host(ctx, || match hooks::element(InstanceData::of(ctx), table, index, ty) {
+            Ok(target) => hooks::call_in_tail(ctx, target, slots, frame),
+            Err(code) => {
+                hooks::trap(ctx, code);
+                status::FAILED
+            }
+        })
     }
 }
 
@@ -159,15 +154,13 @@ unsafe extern "C" fn tail_call_ref(
 ) -> u32 {
     // SAFETY: by the module's contract.
     unsafe {
-        let status =
-            in_host(ctx, || match hooks::referenced(InstanceData::of(ctx), Ref(reference)) {
-                Ok(target) => hooks::call_in_tail(ctx, target, slots, frame),
-                Err(code) => {
-                    hooks::trap(ctx, code);
-                    status::FAILED
-                }
-            });
-        status.unwrap_or(status::FAILED)
+        in_host(ctx, || match hooks::referenced(InstanceData::of(ctx), Ref(reference)) {
+            Ok(target) => hooks::call_in_tail(ctx, target, slots, frame),
+            Err(code) => {
+                hooks::trap(ctx, code);
+                status::FAILED
+            }
+        })
     }
 }
 
@@ -197,10 +190,8 @@ unsafe extern "C" fn caught(ctx: *mut VmContext) -> *const u8 {
 
 unsafe extern "C" fn catch(ctx: *mut VmContext, keep: u32) -> u32 {
     // SAFETY: by the module's contract.
-    match unsafe { in_host(ctx, || exceptions::catch(ctx, keep != 0)) } {
-        Some(()) => status::DONE,
-        None => status::FAILED,
-    }
+    unsafe { in_host(ctx, || exceptions::catch(ctx, keep != 0)) }
+    status::DONE
 }
 
 unsafe extern "C" fn tail_pending(ctx: *mut VmContext, slots: *mut u64, frame: *const u8) -> u32 {
@@ -212,8 +203,7 @@ unsafe extern "C" fn tail_pending(ctx: *mut VmContext, slots: *mut u64, frame: *
         if hooks::may_leave(ctx, frame) {
             return status::TAIL;
         }
-        let status = in_host(ctx, || hooks::follow(ctx, InstanceData::of(ctx), slots));
-        status.unwrap_or(status::FAILED)
+        in_host(ctx, || hooks::follow(ctx, InstanceData::of(ctx), slots))
     }
 }
 
@@ -222,15 +212,8 @@ pub(crate) unsafe extern "C" fn budget(
     func: u32,
     loop_index: u32,
 ) -> *const u8 {
-    // SAFETY: by the module's contract. If the thread must stop, it does so at the stopper's next signal, which
-    // finds it in compiled code again.
-    unsafe {
-        let abi = (*ctx).thread;
-        sys::leave_native(abi);
-        let entry = hooks::quick_budget(ctx, func, loop_index);
-        let _ = sys::back_to_native(abi);
-        entry
-    }
+    // SAFETY: by the module's contract.
+    unsafe { in_host(ctx, || hooks::quick_budget(ctx, func, loop_index)) }
 }
 
 unsafe fn memory<'a>(ctx: *mut VmContext, index: u32) -> &'a LinearMemory {
@@ -241,7 +224,7 @@ unsafe fn memory<'a>(ctx: *mut VmContext, index: u32) -> &'a LinearMemory {
 pub(crate) unsafe extern "C" fn memory_grow(ctx: *mut VmContext, index: u32, delta: u64) -> i64 {
     // SAFETY: by the module's contract.
     let old = unsafe { in_host(ctx, || memory(ctx, index).grow(delta)) };
-    old.flatten().map_or(-1, |pages| pages as i64)
+    old.map_or(-1, |pages| pages as i64)
 }
 
 /// Does a long piece of work on memory in parts, so that a thread of the interpreter stops between two of them. In compiled code a
@@ -374,7 +357,7 @@ pub(crate) unsafe extern "C" fn table_set(
         let ok = in_host(ctx, || {
             instance.table(table).set(index, for_table(instance, table, Ref(value)))
         });
-        or_trap(ctx, ok.flatten(), TrapCode::TableOutOfBounds)
+        or_trap(ctx, ok, TrapCode::TableOutOfBounds)
     }
 }
 
@@ -390,7 +373,7 @@ pub(crate) unsafe extern "C" fn table_grow(
         let old = in_host(ctx, || {
             instance.table(table).grow(delta, for_table(instance, table, Ref(init)))
         });
-        old.flatten().map_or(-1, |old| old as i64)
+        old.map_or(-1, |old| old as i64)
     }
 }
 
@@ -408,7 +391,7 @@ pub(crate) unsafe extern "C" fn table_fill(
             let value = for_table(instance, table, Ref(value));
             instance.table(table).fill(index, value, len)
         });
-        or_trap(ctx, ok.flatten(), TrapCode::TableOutOfBounds)
+        or_trap(ctx, ok, TrapCode::TableOutOfBounds)
     }
 }
 
@@ -427,7 +410,7 @@ pub(crate) unsafe extern "C" fn table_copy(
         let ok = in_host(ctx, || {
             target.copy_from(source, to, from, len, |r| for_table(instance, to_table, r))
         });
-        or_trap(ctx, ok.flatten(), TrapCode::TableOutOfBounds)
+        or_trap(ctx, ok, TrapCode::TableOutOfBounds)
     }
 }
 
@@ -443,7 +426,7 @@ pub(crate) unsafe extern "C" fn table_init(
     unsafe {
         let instance = InstanceData::of(ctx);
         let ok = in_host(ctx, || init_table(instance, table, segment, to, from, len));
-        or_trap(ctx, ok.flatten(), TrapCode::TableOutOfBounds)
+        or_trap(ctx, ok, TrapCode::TableOutOfBounds)
     }
 }
 
@@ -514,7 +497,7 @@ pub(crate) unsafe extern "C" fn atomic_notify(
                 if !memory.is_shared() {
                     return 0;
                 }
-                in_host(ctx, || memory.parking().notify(address, count)).map_or(-1, i64::from)
+                in_host(ctx, || memory.parking().notify(address, count)).into()
             }
         }
     }
@@ -531,7 +514,7 @@ unsafe fn atomic_wait(
 ) -> i64 {
     // SAFETY: by the module's contract.
     unsafe {
-        let result = in_host(ctx, || {
+        in_host(ctx, || {
             let target = atomic_address(ctx, index, address, size).and_then(|target| {
                 let shared = memory(ctx, index).is_shared();
                 if shared { Ok(target) } else { Err(TrapCode::ExpectedSharedMemory) }
@@ -565,8 +548,7 @@ unsafe fn atomic_wait(
                     -1
                 }
             }
-        });
-        result.unwrap_or(-1)
+        })
     }
 }
 

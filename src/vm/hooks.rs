@@ -11,11 +11,10 @@
 use super::refs::{FuncTarget, function_of};
 use super::thread::TailCall;
 use super::{InstanceData, Place, VmThread, exceptions, sys};
-use crate::error::{Error, Stopped};
+use crate::error::Error;
 use crate::func::Caller;
 use crate::interp;
 use crate::observe::sampler;
-use crate::threads::Cause;
 use crate::tiers::{self, Tier};
 use std::sync::atomic::Ordering;
 use updraft_jit::abi::{ExceptionDesc, Ref, TrapCode, VmContext, activity, status};
@@ -106,12 +105,7 @@ pub(crate) unsafe fn source<'a>(ctx: *mut VmContext) -> interp::Source<'a> {
 
 /// Records that the group stops this thread.
 pub(crate) fn fail_stopped(thread: &mut VmThread) {
-    let stopped = match thread.group.cause().map(|(cause, _)| cause) {
-        Some(Cause::Terminated) => Stopped::Terminated,
-        Some(Cause::TimedOut) => Stopped::TimedOut,
-        Some(Cause::Exit(_) | Cause::Trap) | None => Stopped::ByGroup,
-    };
-    thread.fail(Error::Stopped(stopped));
+    thread.fail(Error::Stopped(thread.group.stopped()));
 }
 
 /// The first call of a function that has neither bytecode nor machine code: gives it one and returns where the interpreter enters

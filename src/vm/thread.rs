@@ -8,11 +8,11 @@ use crate::error::{Error, Frame, Trap};
 use crate::exception::Exception;
 use crate::interp::{BytecodePlace, Offsets};
 use crate::module::Module;
-use crate::threads::Group;
+use crate::threads::{self, Group};
 use crate::tiers::CodePlace;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use updraft_jit::abi::{ThreadState, TrapCode, state};
+use std::sync::atomic::Ordering;
+use updraft_jit::abi::{ThreadState, TrapCode};
 
 /// Native stack that runtime code may count on once it has been entered, in bytes.
 pub(crate) const HOST_RESERVE: usize = 256 << 10;
@@ -37,6 +37,8 @@ pub(crate) struct VmThread {
     pub invoked: bool,
     /// How many calls from the host are running.
     pub depth: u32,
+    /// Where the group keeps the thread while one is.
+    pub place: threads::Place,
     /// State of the generator for the random strategy; 0 before its first use.
     random: u64,
 }
@@ -81,14 +83,9 @@ impl VmThread {
             .map_err(|source| Error::System { what: "cannot map a value stack", source })?;
         Ok(Box::new(VmThread {
             abi: ThreadState {
-                state: AtomicU32::new(state::HOST),
-                pending: AtomicU32::new(0),
-                save: std::ptr::null_mut(),
-                ctx: std::ptr::null_mut(),
                 value_sp: value_stack.base(),
                 value_limit: value_stack.limit(),
-                native_limit: 0,
-                sampled: Default::default(),
+                ..ThreadState::default()
             },
             group,
             id,
@@ -99,6 +96,7 @@ impl VmThread {
             store: 0,
             invoked: false,
             depth: 0,
+            place: threads::Place::default(),
             random: 0,
         }))
     }

@@ -68,16 +68,8 @@ impl WasmThread {
             tags: std::ptr::null(),
             reserved: [0; 2],
         }));
-        let thread = Box::new(UnsafeCell::new(ThreadState {
-            state: AtomicU32::new(state::HOST),
-            pending: AtomicU32::new(0),
-            save: ptr::null_mut(),
-            ctx: ctx.get(),
-            value_sp: ptr::null_mut(),
-            value_limit: ptr::null_mut(),
-            native_limit: 0,
-            sampled: Default::default(),
-        }));
+        let thread =
+            Box::new(UnsafeCell::new(ThreadState { ctx: ctx.get(), ..ThreadState::default() }));
         // SAFETY: nobody else knows the context yet.
         unsafe { (*ctx.get()).thread = thread.get() };
         WasmThread { thread, ctx }

@@ -7,11 +7,11 @@ mod space;
 
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 use updraft_jit::abi::{
     GLOBAL_SIZE, GLOBALS_OFFSET, GlobalCell, MemoryDesc, Ref, TableDesc, ThreadState, TrapCode,
-    VmContext, state,
+    VmContext,
 };
 use updraft_jit::env::{ModuleEnv, slots, slots_of};
 use updraft_jit::{
@@ -302,16 +302,7 @@ impl Vm {
                 *place = func.map_or(0, |func| env.func_ref(func).0);
             }
         }
-        let thread = Box::new(ThreadState {
-            state: AtomicU32::new(state::HOST),
-            pending: AtomicU32::new(0),
-            save: std::ptr::null_mut(),
-            ctx: std::ptr::null_mut(),
-            value_sp: std::ptr::null_mut(),
-            value_limit: std::ptr::null_mut(),
-            native_limit: 0,
-            sampled: Default::default(),
-        });
+        let thread = Box::new(ThreadState::default());
         let mut vm = Box::new(Vm {
             options,
             compiler: RefCell::new(Compiler::new(options).expect("LLVM")),

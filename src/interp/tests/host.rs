@@ -6,7 +6,7 @@ use crate::interp::outside::{Budget, Tail};
 use crate::interp::{InterpCode, Source, execute};
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use updraft_jit::abi::{
     ExceptionDesc, GLOBAL_SIZE, GLOBALS_OFFSET, GlobalCell, MemoryDesc, Ref, TableDesc,
     ThreadState, TrapCode, VmContext,
@@ -297,14 +297,9 @@ impl Host {
         let mut stack = Box::new(UnsafeCell::new(vec![0xdead_beef_dead_beef_u64; stack]));
         let bounds = stack.get_mut().as_mut_ptr_range();
         let thread = Box::new(UnsafeCell::new(ThreadState {
-            state: AtomicU32::new(0),
-            pending: AtomicU32::new(0),
-            save: std::ptr::null_mut(),
-            ctx: std::ptr::null_mut(),
             value_sp: bounds.start,
             value_limit: bounds.end,
-            native_limit: 0,
-            sampled: Default::default(),
+            ..ThreadState::default()
         }));
         let vm = VmContext {
             budget: UnsafeCell::new(0),

@@ -103,8 +103,7 @@ macro_rules! return_from_segment {
 ///
 /// Returns with the state HOST:
 /// * 0: `f` returned.
-/// * 1: the code raised, or faulted; the recorder was called. If nothing is recorded, a builtin announced
-///   a stop ([`back_to_native`] was not 0).
+/// * 1: the code raised, or faulted; the recorder was called.
 /// * 2: the thread must stop: `pending` was set, or the stop signal came. What the code did is lost, even if it had
 ///   just recorded a cause.
 ///
@@ -212,6 +211,18 @@ pub(super) unsafe extern "C" fn leave_segment() {
     )
 }
 
+/// Leaves the innermost segment from a builtin, since the thread must stop: [`enter_native`] returns 2.
+///
+/// # Safety
+/// `thread` is this thread's state, and the caller was called from compiled code, in whose place it acts (state NATIVE). Nothing
+/// between here and there is to be dropped.
+pub unsafe fn stop_segment(thread: *mut ThreadState) -> ! {
+    let leave = leave_segment as *const ();
+    // SAFETY: that is how it is called, with any stack pointer; the frames above the save area hold nothing, as the caller says.
+    let leave: extern "C" fn(*mut ThreadState, u32) -> ! = unsafe { std::mem::transmute(leave) };
+    leave(thread, STOPPED)
+}
+
 /// `Builtin::Raise`: `(ctx, code)`.
 #[unsafe(naked)]
 unsafe extern "C" fn raise() {
@@ -273,8 +284,7 @@ pub unsafe fn leave_native(thread: *mut ThreadState) {
     compiler_fence(std::sync::atomic::Ordering::SeqCst);
 }
 
-/// Ends what [`leave_native`] began. Nonzero: the thread must stop, so the builtin returns its failure status, upon
-/// which the code calls `RaisePending`.
+/// Ends what [`leave_native`] began. Nonzero: the thread must stop, and the builtin calls [`stop_segment`].
 ///
 /// # Safety
 /// As [`leave_native`]. By now everything with a destructor is gone: from here to its return the builtin may be

@@ -38,7 +38,7 @@ mod stack;
 
 pub use entry::{
     Recorder, back_to_native, enter_native, is_first_frame, leave_native, raise_address,
-    raise_pending_address,
+    raise_pending_address, stop_segment,
 };
 pub use mmap::Reservation;
 pub use signal::{
