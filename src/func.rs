@@ -10,6 +10,7 @@ use crate::vm::refs::{FuncBox, FuncTarget, function_of};
 use crate::vm::{InstanceData, LinearMemory, hooks};
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use updraft_jit::abi::Ref;
 use updraft_jit::env::{slots, slots_of};
 
@@ -125,6 +126,10 @@ impl<'a> Caller<'a> {
         self.instance?.memories.first().map(|m| Memory::new(m.clone()))
     }
 
+    pub(crate) fn instance(&self) -> Option<&'a InstanceData> {
+        self.instance
+    }
+
     pub(crate) fn linear_memory(&self) -> Option<&'a LinearMemory> {
         self.instance?.memories.first().map(|m| &**m)
     }
@@ -218,6 +223,13 @@ impl<'a> Caller<'a> {
             Some(value) if !group.is_stopping() => Ok(value),
             _ => Err(Error::Stopped(group.stopped())),
         }
+    }
+
+    /// Whether the calling thread must end: with its group, or alone.
+    pub(crate) fn must_stop(&self) -> bool {
+        // SAFETY: as in `thread_id`.
+        let pending = unsafe { &(*self.store).thread.abi.pending };
+        pending.load(Ordering::Acquire) != 0 || self.is_stopping()
     }
 
     pub(crate) fn group(&self) -> &Arc<Group> {

@@ -72,7 +72,7 @@ pub use observe::inspect::{Emit, InspectError, inspect};
 pub use observe::report::{ReportError, report};
 pub use observe::stats::{FunctionStats, ProcessStats, TierStats};
 pub use observe::trace::{TraceRecorder, TraceWatch};
-pub use process::{Observer, Process, ProcessConfig};
+pub use process::{Observer, Process, ProcessConfig, Pthreads};
 pub use store::{AsStore, Store, Terminator};
 pub use tiers::{CompileCost, Strategy, Tier, Tuning, UnknownStrategy};
 pub use updraft_jit::abi::TrapCode;

@@ -4,6 +4,7 @@ use crate::engine::Engine;
 use crate::error::{Error, LinkError};
 use crate::exception::Tag;
 use crate::func::{Caller, Func, HostFunc, no_export, type_text};
+use crate::host;
 use crate::instance::Instance;
 use crate::memory::{Global, Memory, Table};
 use crate::module::canonical;
@@ -134,20 +135,30 @@ impl Linker {
     /// If an import is missing or of another type, a limit is reached, a segment is out of bounds, or the start function
     /// fails.
     pub fn instantiate(&self, store: &mut Store, module: &Module) -> Result<Instance, Error> {
-        let instance = self.prepare(store, module)?;
+        let instance = self.prepare(store, module, &[])?;
         instance.start(store)?;
         Ok(instance)
     }
 
-    /// Instantiates without segments and start function: what remains is [`Instance::start`].
-    pub(crate) fn prepare(&self, store: &mut Store, module: &Module) -> Result<Instance, Error> {
+    /// Instantiates without segments and start function: what remains is [`Instance::start`]. Shared memories that the module defines are
+    /// those of `memories`, by index, as far as it goes.
+    pub(crate) fn prepare(
+        &self,
+        store: &mut Store,
+        module: &Module,
+        memories: &[Arc<LinearMemory>],
+    ) -> Result<Instance, Error> {
         let store = store.store_inner();
         let mut bound = Bound::default();
         for import in &module.imports {
             self.bind(store, module, import, &mut bound)?;
         }
         let env = &module.env;
-        for ty in &env.memories[env.imported_memories as usize..] {
+        for (index, ty) in env.memories.iter().enumerate().skip(env.imported_memories as usize) {
+            if let Some(memory) = memories.get(index).filter(|_| ty.shared) {
+                bound.memories.push(memory.clone());
+                continue;
+            }
             let memory = LinearMemory::new(*ty, self.engine.config().max_memory)
                 .map_err(|cause| LinkError::Memory { pages: ty.initial, cause })?;
             bound.memories.push(Arc::new(memory));
@@ -174,6 +185,11 @@ impl Linker {
         );
         let instance = store.own_instance(instance);
         Ok(Instance { store: store.id, data: instance })
+    }
+
+    /// Whether something of this name is defined.
+    pub(crate) fn defines(&self, module: &str, name: &str) -> bool {
+        self.names.get(module).is_some_and(|names| names.contains_key(name))
     }
 
     fn find(&self, import: &Import) -> Option<&Definition> {
@@ -296,6 +312,11 @@ impl Linker {
 
     /// What to do about a missing import.
     fn hint(&self, import: &Import) -> String {
+        if host::pthread::provides(import) && !self.defines("env", "pthread_create") {
+            return "; this is WAMR's pthread library: give --pthreads wamr \
+                    (ProcessConfig::pthreads)"
+                .into();
+        }
         if let Some(names) = self.names.get(&import.module) {
             let mut near: Vec<&str> = names.keys().map(String::as_str).collect();
             near.sort_unstable();
@@ -366,6 +387,17 @@ impl Instance {
     /// What instantiation does once the instance is allocated: globals, segments and the start function (core
     /// specification, "Instantiation").
     pub(crate) fn start(&self, store: &mut Store) -> Result<(), Error> {
+        self.start_with(store, false, |_| ())
+    }
+
+    /// As [`Instance::start`]; `globals` may set globals before anything runs. With `joins`, the instance joins others that have
+    /// initialised the shared memories: no data is written to these.
+    pub(crate) fn start_with(
+        &self,
+        store: &mut Store,
+        joins: bool,
+        globals: impl FnOnce(&InstanceData),
+    ) -> Result<(), Error> {
         let instance = self.data(store.store_inner());
         let module = &instance.module;
         let env = &module.env;
@@ -378,6 +410,7 @@ impl Instance {
             }
             instance.global(index).set(value);
         }
+        globals(instance);
         for (index, init) in (env.imported_tables..).zip(&module.table_inits) {
             if let Some(init) = init {
                 let table = instance.table(index);
@@ -413,6 +446,10 @@ impl Instance {
                 let data = instance.data(index);
                 let start = start_of(instance, offset, env.memories[*memory as usize].memory64);
                 let memory = &instance.memories[*memory as usize];
+                if joins && memory.is_shared() {
+                    instance.drop_data(index);
+                    continue;
+                }
                 let Some(target) = memory.range(start, data.len() as u64) else {
                     return trap(TrapCode::MemoryOutOfBounds);
                 };

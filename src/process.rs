@@ -21,11 +21,25 @@ pub struct ProcessConfig {
     pub max_threads: u32,
     /// Time after which the program is stopped.
     pub timeout: Option<Duration>,
+    /// The pthread library that the program may import.
+    pub pthreads: Pthreads,
+}
+
+/// A pthread library of the host, for programs that do not bring one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+#[non_exhaustive]
+pub enum Pthreads {
+    /// None: programs bring their own, on top of `wasi.thread-spawn`.
+    #[default]
+    Off,
+    /// That of WAMR, in the host module `env`, as its `doc/pthread_library.md` has it. The module's stack in linear memory is divided
+    /// among [`ProcessConfig::max_threads`] threads and the first; WAMR's own default is four.
+    Wamr,
 }
 
 impl Default for ProcessConfig {
     fn default() -> Self {
-        ProcessConfig { max_threads: 1024, timeout: None }
+        ProcessConfig { max_threads: 1024, timeout: None, pthreads: Pthreads::Off }
     }
 }
 
@@ -132,13 +146,21 @@ impl Process {
                 .map_err(|cause| crate::LinkError::Memory { pages: ty.initial, cause })?;
             linker.shared_memory(Arc::new(memory));
         }
-        let group = Group::new(Limits { max_threads: config.max_threads });
+        // The shares of the stack are as many as WAMR's threads may be. The group counts threads that are about to leave, too, whose
+        // shares may be taken already.
+        let by_shares = config.pthreads == Pthreads::Wamr
+            && !module.imports.iter().any(|import| import.name == "thread-spawn");
+        let max_threads = if by_shares { u32::MAX } else { config.max_threads };
+        let group = Group::new(Limits { max_threads });
         let inner = Arc::new_cyclic(|process| {
             linker.raw_func(
                 "wasi",
                 "thread-spawn",
                 host::wasi_threads::thread_spawn(process.clone()),
             );
+            if config.pthreads == Pthreads::Wamr {
+                host::pthread::define(&mut linker, module, process.clone(), config.max_threads);
+            }
             ProcessInner {
                 module: module.clone(),
                 linker,
@@ -272,28 +294,45 @@ impl ProcessInner {
                         with --import-memory --shared-memory"
                 .into());
         }
+        self.start(&[], move |store, instance, id| {
+            instance.start(store)?;
+            let start = instance.typed::<(i32, i32), ()>(store, "wasi_thread_start")?;
+            start.call(store, (id as i32, argument))
+        })
+    }
+
+    /// Starts a native thread with an instance of its own, in which `body` runs with the thread's id. Shared memories that the
+    /// module defines are those of `memories`. Returns the id, or why there is no thread.
+    pub fn start(
+        self: &Arc<Self>,
+        memories: &[Arc<LinearMemory>],
+        body: impl FnOnce(&mut Store, Instance, u32) -> Result<(), Error> + Send + 'static,
+    ) -> Result<u32, String> {
         let engine = self.linker.engine();
         let mut store =
             Store::in_group(engine, self.group.clone(), 0).map_err(|e| e.to_string())?;
-        let instance = self.linker.prepare(&mut store, module).map_err(|e| e.to_string())?;
+        let instance = self
+            .linker
+            .prepare(&mut store, &self.module, memories)
+            .map_err(|error| error.to_string())?;
         let process = self.clone();
-        let body = move |id: u32| process.run_thread(store, instance, id, argument);
+        let body = move |id: u32| process.run_thread(store, id, |store| body(store, instance, id));
         self.group.spawn(engine.config().native_stack, body).map_err(|error| match error {
             SpawnError::TooMany { .. } => format!("{error} (--max-threads)"),
             error => error.to_string(),
         })
     }
 
-    fn run_thread(self: Arc<Self>, mut store: Store, instance: Instance, id: u32, argument: i32) {
+    fn run_thread(
+        self: Arc<Self>,
+        mut store: Store,
+        id: u32,
+        body: impl FnOnce(&mut Store) -> Result<(), Error>,
+    ) {
         store.set_thread_id(id);
         self.threads.enter(id);
-        let result = instance.start(&mut store).and_then(|()| {
-            instance
-                .typed::<(i32, i32), ()>(&mut store, "wasi_thread_start")?
-                .call(&mut store, (id as i32, argument))
-        });
-        // Returning from `wasi_thread_start` ends this thread alone.
-        if let Err(error) = result
+        // Returning ends this thread alone.
+        if let Err(error) = body(&mut store)
             && let Some(cause) = cause_of(&error)
         {
             let detail: Option<Box<dyn std::any::Any + Send>> = match error {

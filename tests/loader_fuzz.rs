@@ -46,7 +46,11 @@ fn mutate(whole: &[u8], random: &mut Random) -> Vec<u8> {
 fn run(engine: &Engine, module: &Module) {
     let mut linker = Linker::new(engine);
     updraft::add_wasi(&mut linker, WasiCtxBuilder::new().args(["mutant"]).build().unwrap());
-    let limits = ProcessConfig { max_threads: 4, timeout: Some(Duration::from_millis(30)) };
+    let limits = ProcessConfig {
+        max_threads: 4,
+        timeout: Some(Duration::from_millis(30)),
+        ..ProcessConfig::default()
+    };
     if let Ok(process) = Process::new(&linker, module, &limits) {
         // Any end is a good end.
         let _ = process.run();

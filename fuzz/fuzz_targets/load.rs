@@ -26,7 +26,7 @@ fn run(module: &Module) {
     let mut linker = Linker::new(&ENGINE);
     let wasi = WasiCtxBuilder::new().args(["fuzz"]).build().expect("nothing in it can fail");
     updraft::add_wasi(&mut linker, wasi);
-    let limits = ProcessConfig { max_threads: 2, timeout: Some(Duration::from_millis(20)) };
+    let limits = ProcessConfig { max_threads: 2, timeout: Some(Duration::from_millis(20)), ..ProcessConfig::default() };
     if let Ok(process) = Process::new(&linker, module, &limits) {
         // Any end is a good end.
         let _ = process.run();

@@ -7,8 +7,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use updraft::{
-    Config, Engine, Error, Func, Linker, Module, Observer, Process, ProcessConfig, Stopped, Store,
-    Strategy, TraceRecorder, Val, ValType, WasiCtxBuilder,
+    Config, Engine, Error, Func, Linker, Module, Observer, Process, ProcessConfig, Pthreads,
+    Stopped, Store, Strategy, TraceRecorder, Val, ValType, WasiCtxBuilder,
 };
 
 /// Exit code of a trap: what a shell shows for a program that was ended by SIGABRT.
@@ -33,9 +33,14 @@ pub struct Args {
     #[arg(long, value_name = "STRATEGY", default_value = "tiered")]
     tier: Strategy,
 
-    /// Most threads that the program may have at once, besides its first
-    #[arg(long, value_name = "N", default_value_t = 1024)]
-    max_threads: u32,
+    /// Most threads that the program may have at once, besides its first [default: 1024; 4 with --pthreads wamr]
+    #[arg(long, value_name = "N")]
+    max_threads: Option<u32>,
+
+    /// The pthread library that the program may import: off, or wamr for programs built against WAMR's, whose stack in linear memory
+    /// is divided among the threads of --max-threads
+    #[arg(long, value_name = "LIBRARY", default_value = "off")]
+    pthreads: PthreadsArg,
 
     /// Most bytes that a memory may grow to; suffixes K, M, G
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
@@ -98,6 +103,12 @@ enum StatsFormat {
 enum Traps {
     Exact,
     Relaxed,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum PthreadsArg {
+    Off,
+    Wamr,
 }
 
 fn bytes(text: &str) -> Result<u64, String> {
@@ -301,7 +312,13 @@ fn prepare(args: &Args, engine: &Engine, module: &Module) -> Result<Process, Str
     }
     let mut linker = Linker::new(engine);
     updraft::add_wasi(&mut linker, wasi);
-    let config = ProcessConfig { max_threads: args.max_threads, timeout: args.timeout };
+    let (pthreads, max_threads) = match args.pthreads {
+        PthreadsArg::Off => (Pthreads::Off, ProcessConfig::default().max_threads),
+        // WAMR's own default: the stack is divided among so many.
+        PthreadsArg::Wamr => (Pthreads::Wamr, 4),
+    };
+    let max_threads = args.max_threads.unwrap_or(max_threads);
+    let config = ProcessConfig { max_threads, timeout: args.timeout, pthreads };
     Process::new(&linker, module, &config).map_err(|e| e.to_string())
 }
 

@@ -74,6 +74,6 @@ impl Host for Guest<'_, '_> {
     }
 
     fn stopped(&self) -> bool {
-        self.caller.is_stopping()
+        self.caller.must_stop()
     }
 }

@@ -79,6 +79,8 @@ struct Members {
     vacant: Vec<usize>,
     /// Threads from `spawn`.
     spawned: HashSet<ThreadId>,
+    /// Those of them that must end though the group goes on.
+    cancelled: HashSet<ThreadId>,
     /// The id given last.
     last_id: ThreadId,
     /// What each thread in `wait_all_left` excepts. They repeat the signals while the group stops.
@@ -242,6 +244,37 @@ impl Group {
         true
     }
 
+    /// Ends one spawned thread: its code fails as in a group that stops, wherever it is attached and until [`uncancel`](Group::uncancel).
+    /// The signal is repeated until then.
+    pub fn cancel(&self, id: ThreadId) {
+        let mut members = lock(&self.members);
+        if !members.spawned.contains(&id) || !members.cancelled.insert(id) {
+            return;
+        }
+        members.attached().filter(|member| member.id == id).for_each(Member::stop);
+        drop(members);
+        let Some(group) = self.this.upgrade() else { return };
+        let repeat = move || {
+            loop {
+                std::thread::sleep(REPEAT);
+                let members = lock(&group.members);
+                if !members.cancelled.contains(&id) {
+                    return;
+                }
+                members.attached().filter(|member| member.id == id).for_each(Member::stop);
+            }
+        };
+        let watchdog = std::thread::Builder::new().name("updraft-cancel".into());
+        if let Err(error) = watchdog.stack_size(WATCHDOG_STACK).spawn(repeat) {
+            tracing::warn!(%error, "cannot start the watchdog of a thread that is cancelled");
+        }
+    }
+
+    /// Lets a cancelled thread attach and run again.
+    pub fn uncancel(&self, id: ThreadId) {
+        lock(&self.members).cancelled.remove(&id);
+    }
+
     /// Sees to it that somebody repeats the signals, if that is needed; false if there is no thread to be had for it.
     fn keep_repeating(&self, mut members: MutexGuard<'_, Members>) -> bool {
         if !self.is_stopping()
@@ -302,8 +335,9 @@ impl Group {
         unsafe { (*state).leaving.store(0, Relaxed) };
         let mut members = lock(&self.members);
         // Under the lock: either the stopper finds the member there, or the stop word is seen here.
+        let pending = self.is_stopping() || members.cancelled.contains(&id);
         // SAFETY: the caller's promise.
-        unsafe { (*state).pending.store(u32::from(self.is_stopping()), SeqCst) };
+        unsafe { (*state).pending.store(u32::from(pending), SeqCst) };
         let place = members.vacant.pop().unwrap_or(members.attached.len());
         if place == members.attached.len() {
             members.attached.push(None);
@@ -435,6 +469,7 @@ impl Drop for Spawned {
         let group = &self.group;
         let mut members = lock(&group.members);
         members.spawned.remove(&self.id);
+        members.cancelled.remove(&self.id);
         if !group.one_left(members) {
             // This thread has nothing else to do.
             group.watch();

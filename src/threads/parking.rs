@@ -58,7 +58,19 @@ impl ParkingLot {
         deadline: Option<Instant>,
         group: &Group,
     ) -> WaitResult {
-        self.wait_as(&Waiter::current(), address, validate, deadline, || group.is_stopping())
+        self.wait_unless(address, validate, deadline, || group.is_stopping())
+    }
+
+    /// As [`wait`](ParkingLot::wait), until `stopping`, which is looked at before each sleep. Whoever makes it true tells the thread by
+    /// [`Group::stop`] or [`Group::cancel`].
+    pub fn wait_unless(
+        &self,
+        address: u64,
+        validate: impl FnOnce() -> bool,
+        deadline: Option<Instant>,
+        stopping: impl Fn() -> bool,
+    ) -> WaitResult {
+        self.wait_as(&Waiter::current(), address, validate, deadline, stopping)
     }
 
     /// [`wait`](ParkingLot::wait) with the thread's waiter, which whoever makes `stopping` true nudges after it.
