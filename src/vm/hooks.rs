@@ -232,7 +232,14 @@ pub(crate) unsafe fn run(instance: &InstanceData, func: u32, slots: *mut u64) ->
         if instance.module.env.is_import(func) {
             return call_import(ctx, func, slots);
         }
-        match execute(instance, func, slots, slots) {
+        // Machine code needs no frame of the interpreter around it: compiled code calls so within a `try_table`.
+        let native = instance.module.code.functions[func as usize].tier() != Tier::Interp;
+        let status = if native && thread(ctx).has_native_stack() {
+            call_native(ctx, func, slots)
+        } else {
+            execute(instance, func, slots, slots)
+        };
+        match status {
             status::TAIL => follow(ctx, instance, slots),
             status => status,
         }
