@@ -1,8 +1,8 @@
 //! Programs: a module with its thread group, from `_start` to the last thread.
 
 use crate::error::{Error, Stopped};
+use crate::func::type_text;
 use crate::host;
-use crate::instance::Instance;
 use crate::linker::Linker;
 use crate::module::{Item, Module};
 use crate::observe::events::event;
@@ -10,9 +10,12 @@ use crate::observe::stats::ProcessStats;
 use crate::store::{Store, Terminator};
 use crate::threads::{Cause, Group, Limits, SpawnError};
 use crate::vm::LinearMemory;
+use spares::{Spare, Spares};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+mod spares;
 
 /// Bounds of a program.
 #[derive(Debug, Clone)]
@@ -44,6 +47,9 @@ pub(crate) struct ProcessInner {
     pub group: Arc<Group>,
     started: Instant,
     threads: ThreadCounts,
+    /// What threads start with.
+    thread_start: Result<u32, String>,
+    spares: Spares,
 }
 
 /// How many threads there were.
@@ -139,8 +145,11 @@ impl Process {
                 "thread-spawn",
                 host::wasi_threads::thread_spawn(process.clone()),
             );
+            let spares = Spares::new(&linker, module);
             ProcessInner {
                 module: module.clone(),
+                thread_start: thread_start(module),
+                spares,
                 linker,
                 group,
                 started: Instant::now(),
@@ -206,6 +215,7 @@ impl Process {
         // If this is the first cause, the error itself is returned below.
         let first = cause.is_some_and(|cause| group.stop(cause, 0, None));
         group.wait_all_left(None);
+        inner.spares.close();
         inner.linker.engine().compiler().cancel(&inner.module);
         if first || group.cause().is_none() {
             return result;
@@ -252,58 +262,57 @@ impl ProcessInner {
     /// The text of wasi-threads wants an instance whose imports are those of the first one, and that the spawn
     /// fails, and does not trap, if there is none to be had.
     pub fn spawn(self: &Arc<Self>, argument: i32) -> Result<u32, String> {
-        let module = &self.module;
-        let Some(Item::Func(start)) = module.export("wasi_thread_start") else {
-            return Err("the module does not export the function \"wasi_thread_start\"".into());
+        let start = self.thread_start.clone()?;
+        let spare = match self.spares.take() {
+            Some(spare) => spare,
+            None => {
+                Spare::new(&self.linker, &self.module, &self.group).map_err(|e| e.to_string())?
+            }
         };
-        let wanted = wasmparser::FuncType::new(vec![wasmparser::ValType::I32; 2], []);
-        if *module.env.function_type(start) != wanted {
-            return Err("\"wasi_thread_start\" must have type [i32 i32] -> []".into());
-        }
-        if self
-            .module
-            .env
-            .memories
-            .iter()
-            .take(module.env.imported_memories as usize)
-            .all(|m| !m.shared)
-        {
-            return Err("the module does not import a shared memory, so that threads could not share it; link \
-                        with --import-memory --shared-memory"
-                .into());
-        }
-        let engine = self.linker.engine();
-        let mut store =
-            Store::in_group(engine, self.group.clone(), 0).map_err(|e| e.to_string())?;
-        let instance = self.linker.prepare(&mut store, module).map_err(|e| e.to_string())?;
         let process = self.clone();
-        let body = move |id: u32| process.run_thread(store, instance, id, argument);
-        self.group.spawn(engine.config().native_stack, body).map_err(|error| match error {
+        let body = move |id: u32| process.run_thread(spare, start, id, argument);
+        let threads = self.linker.engine().threads();
+        self.group.spawn(threads, body).map_err(|error| match error {
             SpawnError::TooMany { .. } => format!("{error} (--max-threads)"),
             error => error.to_string(),
         })
     }
 
-    fn run_thread(self: Arc<Self>, mut store: Store, instance: Instance, id: u32, argument: i32) {
-        store.set_thread_id(id);
+    fn run_thread(self: Arc<Self>, mut spare: Spare, start: u32, id: u32, argument: i32) {
         self.threads.enter(id);
-        let result = instance.start(&mut store).and_then(|()| {
-            instance
-                .typed::<(i32, i32), ()>(&mut store, "wasi_thread_start")?
-                .call(&mut store, (id as i32, argument))
-        });
-        // Returning from `wasi_thread_start` ends this thread alone.
-        if let Err(error) = result
-            && let Some(cause) = cause_of(&error)
-        {
-            let detail: Option<Box<dyn std::any::Any + Send>> = match error {
-                Error::Exit(_) => None,
-                error => Some(Box::new(error)),
-            };
-            self.group.stop(cause, id, detail);
+        match spare.run(id, start, argument) {
+            // Returning from `wasi_thread_start` ends this thread alone.
+            Ok(()) => self.spares.put(spare),
+            Err(error) => {
+                if let Some(cause) = cause_of(&error) {
+                    let detail: Option<Box<dyn std::any::Any + Send>> = match error {
+                        Error::Exit(_) => None,
+                        error => Some(Box::new(error)),
+                    };
+                    self.group.stop(cause, id, detail);
+                }
+            }
         }
         self.threads.leave(id);
     }
+}
+
+/// The function that threads of a module start in, or why it can have none.
+fn thread_start(module: &Module) -> Result<u32, String> {
+    let env = &module.env;
+    let Some(Item::Func(start)) = module.export("wasi_thread_start") else {
+        return Err("the module does not export the function \"wasi_thread_start\"".into());
+    };
+    let wanted = wasmparser::FuncType::new(vec![wasmparser::ValType::I32; 2], []);
+    if *env.function_type(start) != wanted {
+        return Err(format!("\"wasi_thread_start\" must have type {}", type_text(&wanted)));
+    }
+    if env.memories.iter().take(env.imported_memories as usize).all(|m| !m.shared) {
+        return Err("the module does not import a shared memory, so that threads could not share it; link with \
+                    --import-memory --shared-memory"
+            .into());
+    }
+    Ok(start)
 }
 
 /// What a failed call means for the group; nothing if the group caused it.
