@@ -1,7 +1,9 @@
 //! The engine: configuration and what all modules share.
 
 use crate::features::Features;
+use crate::threads::ThreadPool;
 use crate::tiers::{CompileService, Strategy, Tuning};
+use crate::vm::sys::StackSizes;
 use std::sync::Arc;
 
 /// How an [`Engine`] runs code.
@@ -26,6 +28,11 @@ pub struct Config {
     pub value_stack: usize,
     /// Bytes of the native stack of a thread that the engine starts (compiled frames, host functions).
     pub native_stack: usize,
+    /// Native threads that are kept for the next thread of a program, for a second at most, and instances that each running
+    /// program keeps for the same purpose. A native thread serves one thread of wasm after the other: what host functions leave in
+    /// thread-local variables, or change of the thread itself (its signal mask, its priority), stays for those that follow. 0 has
+    /// every thread of wasm start on a new native thread.
+    pub idle_threads: usize,
     /// Most bytes that one memory may have; growing past it fails as the specification says.
     pub max_memory: u64,
 }
@@ -41,6 +48,7 @@ impl Default for Config {
             canonicalize_nan: false,
             value_stack: 8 << 20,
             native_stack: 8 << 20,
+            idle_threads: 64,
             max_memory: u64::MAX,
         }
     }
@@ -55,6 +63,7 @@ pub struct Engine {
 pub(crate) struct EngineInner {
     pub config: Config,
     pub compiler: CompileService,
+    pub threads: ThreadPool,
 }
 
 impl std::fmt::Debug for Engine {
@@ -74,7 +83,9 @@ impl Engine {
     #[must_use]
     pub fn new(config: Config) -> Engine {
         let compiler = CompileService::new(&config);
-        Engine { inner: Arc::new(EngineInner { config, compiler }) }
+        let stacks = StackSizes { native: config.native_stack, value: config.value_stack };
+        let threads = ThreadPool::new(stacks, config.idle_threads);
+        Engine { inner: Arc::new(EngineInner { config, compiler, threads }) }
     }
 
     /// Its configuration.
@@ -85,5 +96,10 @@ impl Engine {
 
     pub(crate) fn compiler(&self) -> &CompileService {
         &self.inner.compiler
+    }
+
+    /// The threads that run spawned threads of wasm.
+    pub(crate) fn threads(&self) -> &ThreadPool {
+        &self.inner.threads
     }
 }

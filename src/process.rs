@@ -1,6 +1,7 @@
 //! Programs: a module with its thread group, from `_start` to the last thread.
 
 use crate::error::{Error, Stopped};
+use crate::func::type_text;
 use crate::host;
 use crate::instance::Instance;
 use crate::linker::Linker;
@@ -10,9 +11,12 @@ use crate::observe::stats::ProcessStats;
 use crate::store::{Store, Terminator};
 use crate::threads::{Cause, Group, Limits, SpawnError};
 use crate::vm::LinearMemory;
+use spares::{Spare, Spares};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+mod spares;
 
 /// Bounds of a program.
 #[derive(Debug, Clone)]
@@ -58,6 +62,9 @@ pub(crate) struct ProcessInner {
     pub group: Arc<Group>,
     started: Instant,
     threads: ThreadCounts,
+    /// What threads start with.
+    thread_start: Result<u32, String>,
+    spares: Spares,
 }
 
 /// How many threads there were.
@@ -161,8 +168,11 @@ impl Process {
             if config.pthreads == Pthreads::Wamr {
                 host::pthread::define(&mut linker, module, process.clone(), config.max_threads);
             }
+            let spares = Spares::new(&linker, module);
             ProcessInner {
                 module: module.clone(),
+                thread_start: thread_start(module),
+                spares,
                 linker,
                 group,
                 started: Instant::now(),
@@ -228,6 +238,7 @@ impl Process {
         // If this is the first cause, the error itself is returned below.
         let first = cause.is_some_and(|cause| group.stop(cause, 0, None));
         group.wait_all_left(None);
+        inner.spares.close();
         inner.linker.engine().compiler().cancel(&inner.module);
         if first || group.cause().is_none() {
             return result;
@@ -274,75 +285,77 @@ impl ProcessInner {
     /// The text of wasi-threads wants an instance whose imports are those of the first one, and that the spawn
     /// fails, and does not trap, if there is none to be had.
     pub fn spawn(self: &Arc<Self>, argument: i32) -> Result<u32, String> {
-        let module = &self.module;
-        let Some(Item::Func(start)) = module.export("wasi_thread_start") else {
-            return Err("the module does not export the function \"wasi_thread_start\"".into());
+        let start = self.thread_start.clone()?;
+        let spare = match self.spares.take() {
+            Some(spare) => spare,
+            None => self.new_spare(&[])?,
         };
-        let wanted = wasmparser::FuncType::new(vec![wasmparser::ValType::I32; 2], []);
-        if *module.env.function_type(start) != wanted {
-            return Err("\"wasi_thread_start\" must have type [i32 i32] -> []".into());
-        }
-        if self
-            .module
-            .env
-            .memories
-            .iter()
-            .take(module.env.imported_memories as usize)
-            .all(|m| !m.shared)
-        {
-            return Err("the module does not import a shared memory, so that threads could not share it; link \
-                        with --import-memory --shared-memory"
-                .into());
-        }
-        self.start(&[], move |store, instance, id| {
-            instance.start(store)?;
-            let start = instance.typed::<(i32, i32), ()>(store, "wasi_thread_start")?;
-            start.call(store, (id as i32, argument))
+        self.start_thread(spare, move |process, mut spare, id| {
+            spare.run(id, start, argument)?;
+            process.spares.put(spare);
+            Ok(())
         })
     }
 
-    /// Starts a native thread with an instance of its own, in which `body` runs with the thread's id. Shared memories that the
-    /// module defines are those of `memories`. Returns the id, or why there is no thread.
+    /// Starts a thread with an instance of its own, which is not started yet, in which `body` runs with the thread's id. Shared
+    /// memories that the module defines are those of `memories`. Returns the id, or why there is no thread.
     pub fn start(
         self: &Arc<Self>,
         memories: &[Arc<LinearMemory>],
         body: impl FnOnce(&mut Store, Instance, u32) -> Result<(), Error> + Send + 'static,
     ) -> Result<u32, String> {
-        let engine = self.linker.engine();
-        let mut store =
-            Store::in_group(engine, self.group.clone(), 0).map_err(|e| e.to_string())?;
-        let instance = self
-            .linker
-            .prepare(&mut store, &self.module, memories)
-            .map_err(|error| error.to_string())?;
+        let spare = self.new_spare(memories)?;
+        self.start_thread(spare, move |_, mut spare, id| spare.run_in(id, body))
+    }
+
+    fn new_spare(&self, memories: &[Arc<LinearMemory>]) -> Result<Spare, String> {
+        Spare::new(&self.linker, &self.module, memories, &self.group).map_err(|e| e.to_string())
+    }
+
+    fn start_thread(
+        self: &Arc<Self>,
+        spare: Spare,
+        body: impl FnOnce(&Self, Spare, u32) -> Result<(), Error> + Send + 'static,
+    ) -> Result<u32, String> {
         let process = self.clone();
-        let body = move |id: u32| process.run_thread(store, id, |store| body(store, instance, id));
-        self.group.spawn(engine.config().native_stack, body).map_err(|error| match error {
+        let run = move |id: u32| {
+            process.threads.enter(id);
+            // Returning ends this thread alone.
+            if let Err(error) = body(&process, spare, id)
+                && let Some(cause) = cause_of(&error)
+            {
+                let detail: Option<Box<dyn std::any::Any + Send>> = match error {
+                    Error::Exit(_) => None,
+                    error => Some(Box::new(error)),
+                };
+                process.group.stop(cause, id, detail);
+            }
+            process.threads.leave(id);
+        };
+        let threads = self.linker.engine().threads();
+        self.group.spawn(threads, run).map_err(|error| match error {
             SpawnError::TooMany { .. } => format!("{error} (--max-threads)"),
             error => error.to_string(),
         })
     }
+}
 
-    fn run_thread(
-        self: Arc<Self>,
-        mut store: Store,
-        id: u32,
-        body: impl FnOnce(&mut Store) -> Result<(), Error>,
-    ) {
-        store.set_thread_id(id);
-        self.threads.enter(id);
-        // Returning ends this thread alone.
-        if let Err(error) = body(&mut store)
-            && let Some(cause) = cause_of(&error)
-        {
-            let detail: Option<Box<dyn std::any::Any + Send>> = match error {
-                Error::Exit(_) => None,
-                error => Some(Box::new(error)),
-            };
-            self.group.stop(cause, id, detail);
-        }
-        self.threads.leave(id);
+/// The function that threads of a module start in, or why it can have none.
+fn thread_start(module: &Module) -> Result<u32, String> {
+    let env = &module.env;
+    let Some(Item::Func(start)) = module.export("wasi_thread_start") else {
+        return Err("the module does not export the function \"wasi_thread_start\"".into());
+    };
+    let wanted = wasmparser::FuncType::new(vec![wasmparser::ValType::I32; 2], []);
+    if *env.function_type(start) != wanted {
+        return Err(format!("\"wasi_thread_start\" must have type {}", type_text(&wanted)));
     }
+    if env.memories.iter().take(env.imported_memories as usize).all(|m| !m.shared) {
+        return Err("the module does not import a shared memory, so that threads could not share it; link with \
+                    --import-memory --shared-memory"
+            .into());
+    }
+    Ok(start)
 }
 
 /// What a failed call means for the group; nothing if the group caused it.

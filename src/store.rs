@@ -78,16 +78,22 @@ impl Store {
 
     /// A store for thread `id` of a group.
     pub(crate) fn in_group(engine: &Engine, group: Arc<Group>, id: u32) -> Result<Store, Error> {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let slots = engine.config().value_stack / size_of::<u64>();
+        Store::of_thread(VmThread::new(group, id, slots)?)
+    }
+
+    /// A store for a thread of a group that a native thread of the engine's pool will run: see [`Store::begin_thread`].
+    pub(crate) fn without_stack(group: Arc<Group>) -> Result<Store, Error> {
+        Store::of_thread(VmThread::without_stack(group, 0))
+    }
+
+    fn of_thread(mut thread: Box<VmThread>) -> Result<Store, Error> {
         sys::install(hooks::record_native)
             .map_err(|source| Error::System { what: "cannot install signal handlers", source })?;
-        let slots = engine.config().value_stack / size_of::<u64>();
-        let id_of_store = NEXT.fetch_add(1, Ordering::Relaxed);
-        let mut thread = VmThread::new(group, id, slots)?;
-        thread.store = id_of_store;
+        thread.store = next_id();
         Ok(Store {
             inner: Box::new(StoreInner {
-                id: id_of_store,
+                id: thread.store,
                 instances: Vec::new(),
                 tables: Vec::new(),
                 globals: Vec::new(),
@@ -100,9 +106,56 @@ impl Store {
         })
     }
 
-    /// Sets the thread's id, once it is known.
-    pub(crate) fn set_thread_id(&mut self, id: u32) {
+    /// Makes the store thread `id`, on the value stack of the calling native thread.
+    ///
+    /// # Errors
+    /// If the native thread has none.
+    pub(crate) fn begin_thread(&mut self, id: u32) -> Result<(), Error> {
+        let (base, slots) = sys::own_value_stack().ok_or_else(|| Error::System {
+            what: "a thread has no value stack",
+            source: std::io::ErrorKind::Other.into(),
+        })?;
         self.inner.thread.id = id;
+        self.inner.thread.set_stack(base, slots);
+        Ok(())
+    }
+
+    /// Attaches the calling thread while `body` makes any number of calls.
+    pub(crate) fn attached<R>(&mut self, body: impl FnOnce(&mut Store) -> R) -> R {
+        let _attachment = self.inner.attach();
+        self.inner.thread.depth += 1;
+        let result = body(self);
+        self.inner.thread.depth -= 1;
+        result
+    }
+
+    /// How much the store holds.
+    pub(crate) fn contents(&self) -> Contents {
+        let StoreInner { instances, tables, globals, cells, tags, .. } = &*self.inner;
+        Contents {
+            instances: instances.len(),
+            tables: tables.len(),
+            globals: globals.len(),
+            cells: cells.len(),
+            tags: tags.len(),
+        }
+    }
+
+    /// Makes a store whose calls have all returned, and which held so much when its instances were allocated, as it was then. Handles
+    /// of before are those of another store. Memories are not the store's, and stay as they are.
+    pub(crate) fn renew(&mut self, contents: &Contents) {
+        let store = &mut *self.inner;
+        store.id = next_id();
+        store.thread.renew(store.id);
+        store.exceptions = Exceptions::default();
+        store.refs.renew();
+        store.instances.truncate(contents.instances);
+        store.tables.truncate(contents.tables);
+        store.globals.truncate(contents.globals);
+        store.cells.truncate(contents.cells);
+        store.tags.truncate(contents.tags);
+        store.tables.iter().for_each(|table| table.renew());
+        store.instances.iter_mut().for_each(|instance| instance.renew());
     }
 
     /// A handle by which other threads can end what runs in this store.
@@ -110,6 +163,20 @@ impl Store {
     pub fn terminator(&self) -> Terminator {
         Terminator { group: self.inner.thread.group.clone() }
     }
+}
+
+/// How much of each a store holds.
+pub(crate) struct Contents {
+    instances: usize,
+    tables: usize,
+    globals: usize,
+    cells: usize,
+    tags: usize,
+}
+
+fn next_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// Ends a thread group from outside.

@@ -16,7 +16,11 @@ const PROGRAMS: usize = 1000;
 /// Bytes of growth per program that would be a leak. A stack, a store or a context alone has more.
 const LEAK: usize = 16 << 10;
 
-/// The test's own thread, that of the harness, and a compile thread.
+/// Maps that come and stay, whenever it is that threads get in each other's way: the allocator's arenas (eight for each core, two maps
+/// each) and the C library's cache of stacks.
+const SETTLING_MAPS: usize = 64;
+
+/// The test's own thread, that of the harness, and a compile thread. Threads that wait for the next program end after a second.
 const THREADS: usize = 3;
 
 /// What the process holds, as /proc tells.
@@ -109,7 +113,7 @@ fn a_thousand_programs_leave_nothing_behind() {
             format!("{strategy}: {before:?} after {SETTLED} programs, {after:?} after {PROGRAMS}");
         println!("{told}");
         assert!(after.files <= before.files, "{told}");
-        assert!(after.maps < before.maps + programs / 20, "{told}");
+        assert!(after.maps < before.maps + programs / 20 + SETTLING_MAPS, "{told}");
         assert!(after.address_space < before.address_space + (8 << 30), "{told}");
         assert!(after.resident < before.resident + programs * LEAK, "{told}");
     }

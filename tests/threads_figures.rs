@@ -3,18 +3,25 @@
 
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, LazyLock, mpsc};
 use std::time::{Duration, Instant};
 
 use threads_support::{RETURNED, STOPPED, WasmThread, increment, spin};
-use updraft::internals::sys;
+use updraft::internals::sys::{self, StackSizes};
 use updraft::internals::threads::{
-    Cause, Group, Limits, MAIN_THREAD, ParkingLot, ThreadId, WaitResult,
+    Cause, Group, Limits, MAIN_THREAD, ParkingLot, ThreadId, ThreadPool, WaitResult,
 };
 
 mod threads_support;
 
 const STACK: usize = 256 << 10;
+
+/// The threads of all tests here: most bodies run where another one, often of another group, has ended.
+fn pool() -> &'static ThreadPool {
+    static POOL: LazyLock<ThreadPool> =
+        LazyLock::new(|| ThreadPool::new(StackSizes { native: STACK, value: STACK }, 16));
+    &POOL
+}
 
 fn attached<R>(group: &Arc<Group>, id: ThreadId, body: impl FnOnce(&WasmThread) -> R) -> R {
     let thread = WasmThread::new();
@@ -70,7 +77,7 @@ fn cost_of_doors() {
         for _ in 0..10_000 {
             let (group, inner) = (&group, group.clone());
             let body = move |id| attached(&inner, id, |_| ());
-            group.spawn(STACK, body).unwrap();
+            group.spawn(pool(), body).unwrap();
             group.wait_all_left(None);
         }
     });
@@ -92,7 +99,7 @@ fn latency(name: &str, stay: impl Fn(&WasmThread, &Group, &ParkingLot) + Copy + 
                     left.send(Instant::now()).unwrap();
                 });
             };
-            group.spawn(STACK, body).unwrap();
+            group.spawn(pool(), body).unwrap();
             is_ready.recv().unwrap();
             std::thread::sleep(Duration::from_micros(200));
             let start = Instant::now();
@@ -150,7 +157,7 @@ fn latency_of_a_stop_of_many() {
                     }
                 });
             };
-            group.spawn(STACK, body).unwrap();
+            group.spawn(pool(), body).unwrap();
         }
         while ready.load(SeqCst) < threads {
             std::thread::sleep(Duration::from_millis(1));

@@ -2,17 +2,25 @@
 
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
-use std::sync::{Arc, Barrier, Mutex};
+use std::sync::{Arc, Barrier, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use threads_support::{RETURNED, STOPPED, WasmThread, increment, spin};
+use updraft::internals::sys::StackSizes;
 use updraft::internals::threads::{
-    Cause, Group, Limits, MAIN_THREAD, ParkingLot, SpawnError, ThreadId, WaitResult,
+    Cause, Group, Limits, MAIN_THREAD, ParkingLot, SpawnError, ThreadId, ThreadPool, WaitResult,
 };
 
 mod threads_support;
 
 const STACK: usize = 256 << 10;
+
+/// The threads of all tests here: most bodies run where another one, often of another group, has ended.
+fn pool() -> &'static ThreadPool {
+    static POOL: LazyLock<ThreadPool> =
+        LazyLock::new(|| ThreadPool::new(StackSizes { native: STACK, value: STACK }, 16));
+    &POOL
+}
 
 fn group() -> Arc<Group> {
     Group::new(Limits::default())
@@ -125,7 +133,7 @@ impl World {
             });
             world.left.fetch_add(1, SeqCst);
         };
-        self.group.spawn(STACK, body).unwrap()
+        self.group.spawn(pool(), body).unwrap()
     }
 }
 
@@ -203,7 +211,7 @@ fn one_of_many_causes_is_reported_with_its_own_detail() {
                     assert!(racing.is_stopping());
                 });
             };
-            group.spawn(STACK, body).unwrap();
+            group.spawn(pool(), body).unwrap();
         }
         group.wait_all_left(None);
         let winners = winners.lock().unwrap();
@@ -267,7 +275,7 @@ fn starting_races_with_a_stop() {
                     for n in spawner.. {
                         let place = PLACES[n % PLACES.len()];
                         let (shared, ended) = (world.clone(), ended.clone());
-                        let result = world.group.spawn(STACK, move |id| {
+                        let result = world.group.spawn(pool(), move |id| {
                             attached(&shared.group, id, |thread| shared.stay(place, thread));
                             ended.fetch_add(1, SeqCst);
                         });
@@ -296,7 +304,7 @@ fn a_spawned_thread_is_waited_for_before_it_runs() {
     for _ in 0..1_000 {
         let ended = Arc::new(AtomicBool::new(false));
         let flag = ended.clone();
-        group.spawn(STACK, move |_| flag.store(true, SeqCst)).unwrap();
+        group.spawn(pool(), move |_| flag.store(true, SeqCst)).unwrap();
         group.wait_all_left(None);
         assert!(ended.load(SeqCst));
     }
@@ -328,7 +336,7 @@ fn the_caller_can_be_excepted() {
     for place in PLACES {
         world.spawn(place, None);
     }
-    world.group.spawn(STACK, waiter).unwrap();
+    world.group.spawn(pool(), waiter).unwrap();
     world.group.wait_all_left(None);
 }
 
@@ -385,14 +393,14 @@ fn the_number_of_threads_is_limited() {
             });
         }
     };
-    let ids: Vec<_> = (0..3).map(|_| group.spawn(STACK, park()).unwrap()).collect();
+    let ids: Vec<_> = (0..3).map(|_| group.spawn(pool(), park()).unwrap()).collect();
     assert_eq!(ids, [1, 2, 3]);
-    assert!(matches!(group.spawn(STACK, |_| ()), Err(SpawnError::TooMany { limit: 3 })));
+    assert!(matches!(group.spawn(pool(), |_| ()), Err(SpawnError::TooMany { limit: 3 })));
     while lot.notify(0, 1) == 0 {
         std::thread::yield_now();
     }
     let next = loop {
-        match group.spawn(STACK, park()) {
+        match group.spawn(pool(), park()) {
             Err(SpawnError::TooMany { .. }) => std::thread::yield_now(),
             result => break result.unwrap(),
         }
@@ -400,13 +408,14 @@ fn the_number_of_threads_is_limited() {
     assert_eq!(next, 4, "ids are not used again soon");
     group.stop(Cause::Exit(0), MAIN_THREAD, None);
     group.wait_all_left(None);
-    assert!(matches!(group.spawn(STACK, |_| ()), Err(SpawnError::Stopping)));
+    assert!(matches!(group.spawn(pool(), |_| ()), Err(SpawnError::Stopping)));
 }
 
 #[test]
 fn a_thread_that_the_system_refuses_is_forgotten() {
     let group = group();
-    assert!(matches!(group.spawn(usize::MAX / 4, |_| ()), Err(SpawnError::Os(_))));
+    let too_large = ThreadPool::new(StackSizes { native: usize::MAX / 4, value: STACK }, 1);
+    assert!(matches!(group.spawn(&too_large, |_| ()), Err(SpawnError::Os(_))));
     group.wait_all_left(None);
 }
 
@@ -414,7 +423,7 @@ fn a_thread_that_the_system_refuses_is_forgotten() {
 fn a_panic_in_a_body_ends_the_group() {
     let world = World::new();
     world.spawn(Place::Parked, None);
-    let id = world.group.spawn(STACK, |_| std::panic::resume_unwind(Box::new(()))).unwrap();
+    let id = world.group.spawn(pool(), |_| std::panic::resume_unwind(Box::new(()))).unwrap();
     world.group.wait_all_left(None);
     assert_eq!(world.group.cause(), Some((Cause::Trap, id)));
 }
@@ -423,8 +432,9 @@ fn a_panic_in_a_body_ends_the_group() {
 fn threads_are_named_after_their_ids() {
     let group = group();
     let id = group
-        .spawn(STACK, |id| {
-            assert_eq!(std::thread::current().name(), Some(&*format!("wasm-{id}")));
+        .spawn(pool(), |id| {
+            let name = std::fs::read_to_string("/proc/thread-self/comm").unwrap();
+            assert_eq!(name.trim_end(), format!("wasm-{id}"));
         })
         .unwrap();
     group.wait_all_left(None);

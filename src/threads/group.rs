@@ -12,7 +12,7 @@ use updraft_jit::abi::ThreadState;
 use super::stop::{Cause, StopWord};
 use super::sync::{Condvar, Mutex, MutexGuard, lock};
 use super::waiter::Waiter;
-use super::{THREAD_IDS, ThreadId};
+use super::{THREAD_IDS, ThreadId, ThreadPool};
 use crate::error::Stopped;
 use crate::observe::events::event;
 use crate::vm::sys;
@@ -417,7 +417,7 @@ impl Group {
         }
     }
 
-    /// Starts a native thread that runs `body` with its new id.
+    /// Has a thread of `threads` run `body` with its new id.
     ///
     /// The thread counts from now on: [`wait_all_left`](Group::wait_all_left) waits for it. It is not attached; that is for the
     /// body. If the body panics, the group stops with [`Cause::Trap`].
@@ -426,7 +426,7 @@ impl Group {
     /// [`SpawnError`]; nothing has been started then.
     pub fn spawn(
         self: &Arc<Group>,
-        stack_bytes: usize,
+        threads: &ThreadPool,
         body: impl FnOnce(ThreadId) + Send + 'static,
     ) -> Result<ThreadId, SpawnError> {
         let id = {
@@ -443,14 +443,12 @@ impl Group {
             id
         };
         let spawned = Spawned { group: self.clone(), id };
-        std::thread::Builder::new()
-            .name(format!("wasm-{id}"))
-            .stack_size(stack_bytes)
-            .spawn(move || {
-                let spawned = spawned;
-                body(spawned.id);
-            })
-            .map_err(SpawnError::Os)?;
+        let job = move || {
+            let spawned = spawned;
+            sys::name_thread(&format!("wasm-{id}"));
+            body(spawned.id);
+        };
+        threads.run(job).map_err(SpawnError::Os)?;
         Ok(id)
     }
 }

@@ -3,6 +3,7 @@
 //! * [`Group`]: who runs, who may start, and why all of them must stop. One per program.
 //! * `stop`: the word that holds the first cause.
 //! * [`ParkingLot`]: `memory.atomic.wait` and `notify`. One per shared memory.
+//! * [`ThreadPool`]: native threads that are kept for the next body. One per engine.
 //! * `waiter`: what one native thread sleeps on.
 //!
 //! # How everyone stops
@@ -24,12 +25,14 @@ mod group;
 #[cfg(all(test, loom))]
 mod models;
 mod parking;
+mod pool;
 mod stop;
 mod sync;
 mod waiter;
 
 pub use group::{Attachment, Group, Limits, Place, SpawnError, Waker, WakerGuard};
 pub use parking::{ParkingLot, WaitResult};
+pub use pool::ThreadPool;
 pub use stop::Cause;
 
 /// Names a wasm thread within its group: 1 up to 2^29 - 1 (the range of wasi-threads), or [`MAIN_THREAD`].

@@ -12,6 +12,7 @@ use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicBool, AtomicU32};
 use loom::thread;
 
+use super::pool::{Idle, Next, Place};
 use super::stop::StopWord;
 use super::waiter::Waiter;
 use super::{Cause, Group, Limits, MAIN_THREAD, ParkingLot, WaitResult};
@@ -170,6 +171,67 @@ fn models_of_stopping_a_waiter() {
         let expected =
             if other.join().unwrap() == 1 { WaitResult::Woken } else { WaitResult::Stopped };
         assert_eq!(result, expected);
+    });
+}
+
+/// A thread that waits for a job, with patience or without; somebody who hands one out; and the end of the pool. A job that
+/// was taken is done, one that was given back is not, and every thread ends.
+fn model_of_the_pool(patience: Option<std::time::Duration>) {
+    loom::model(move || {
+        let idle = Arc::new(Idle::new(1));
+        let done = Arc::new(AtomicU32::new(0));
+        let (waiting, counted) = (idle.clone(), done.clone());
+        let worker = thread::spawn(move || {
+            let place = Arc::new(Place::new());
+            let mut jobs = 0;
+            loop {
+                match waiting.wait(&place, patience) {
+                    Next::Job(job) => {
+                        jobs += job;
+                        counted.fetch_add(job, Relaxed);
+                    }
+                    Next::Closed => return (jobs, true),
+                    Next::Leave => return (jobs, false),
+                }
+            }
+        });
+        let taken = u32::from(idle.hand(1).is_ok());
+        let told = idle.close().len();
+        let (jobs, closed) = worker.join().unwrap();
+        assert_eq!((jobs, done.load(Relaxed)), (taken, taken));
+        // Whoever closes the pool waits for those, and for no others.
+        assert_eq!(told, usize::from(closed));
+        assert_eq!(idle.hand(1), Err(1));
+    });
+}
+
+#[test]
+fn models_of_a_thread_that_waits_for_a_job() {
+    model_of_the_pool(None);
+}
+
+#[test]
+fn models_of_a_thread_that_will_not_wait() {
+    model_of_the_pool(Some(std::time::Duration::ZERO));
+}
+
+/// Two who hand out jobs, one who waits: one of them gets the thread, and the job is done once.
+#[test]
+fn models_of_two_jobs_for_one_thread() {
+    loom::model(|| {
+        let idle = Arc::new(Idle::new(1));
+        let waiting = idle.clone();
+        let worker = thread::spawn(move || waiting.wait(&Arc::new(Place::new()), None));
+        let handing = idle.clone();
+        let other = thread::spawn(move || handing.hand(2));
+        let own = idle.hand(1);
+        let other = other.join().unwrap();
+        idle.close();
+        match worker.join().unwrap() {
+            Next::Job(1) => assert_eq!((own, other), (Ok(()), Err(2))),
+            Next::Job(job) => assert_eq!((job, own, other), (2, Err(1), Ok(()))),
+            Next::Closed | Next::Leave => assert_eq!((own, other), (Err(1), Err(2))),
+        }
     });
 }
 

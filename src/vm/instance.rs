@@ -134,6 +134,18 @@ impl InstanceData {
         instance
     }
 
+    /// Makes the instance as [`InstanceData::new`] leaves it. Its tables are for the store to renew.
+    pub fn renew(&mut self) {
+        let quantum = crate::tiers::quantum(self.module.engine.config());
+        // SAFETY: nothing runs in the instance, which is held mutably.
+        unsafe {
+            (*self.ctx).budget = crate::tiers::first_budget(quantum).into();
+            let cells = Self::layout(&self.module).size() - GLOBALS_OFFSET;
+            self.ctx.byte_add(GLOBALS_OFFSET).cast::<u8>().write_bytes(0, cells);
+        }
+        self.dropped_data.iter().chain(&self.dropped_elements).for_each(|one| one.set(false));
+    }
+
     /// Slots of the most parameters that a function of the module has, if they travel in memory at all.
     fn spilled(module: &Module) -> u32 {
         let most = || module.env.types.iter().map(|ty| slots(ty.params())).max();

@@ -38,6 +38,12 @@ pub(crate) struct RefArena {
 }
 
 impl RefArena {
+    /// Forgets what came after the instances: all but their functions.
+    pub fn renew(&mut self) {
+        self.host_functions.clear();
+        self.externs.clear();
+    }
+
     /// The one reference to function `func` of `instance`.
     pub fn function(&mut self, instance: &InstanceData, func: u32) -> &FuncBox {
         self.functions.entry((std::ptr::from_ref(instance) as usize, func)).or_insert_with(|| {

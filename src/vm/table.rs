@@ -34,6 +34,20 @@ impl Table {
         })
     }
 
+    /// Makes the table as new, with null elements.
+    pub fn renew(&self) {
+        let slots = self.slots();
+        let len = self.ty.initial as usize;
+        slots.truncate(len);
+        slots.shrink_to(len);
+        slots.fill(Ref::NULL.0);
+        slots.resize(len, Ref::NULL.0);
+        let desc = TableDesc { base: slots.as_mut_ptr(), length: self.ty.initial };
+        // SAFETY: as in `slots`.
+        unsafe { *self.desc.get() = desc };
+        self.escapes.set(false);
+    }
+
     pub fn desc(&self) -> *mut TableDesc {
         self.desc.get()
     }

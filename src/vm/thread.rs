@@ -12,7 +12,7 @@ use crate::threads::{self, Group};
 use crate::tiers::CodePlace;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use updraft_jit::abi::{ThreadState, TrapCode};
+use updraft_jit::abi::{Sampled, ThreadState, TrapCode};
 
 /// Native stack that runtime code may count on once it has been entered, in bytes.
 pub(crate) const HOST_RESERVE: usize = 256 << 10;
@@ -25,7 +25,9 @@ pub(crate) struct VmThread {
     pub abi: ThreadState,
     pub group: Arc<Group>,
     pub id: u32,
-    value_stack: ValueStack,
+    /// None if the value stack is that of the native thread.
+    own_stack: Option<ValueStack>,
+    value_stack: *mut u64,
     failure: Option<Box<Failure>>,
     /// A tail call that was noted, to be made by whoever entered the segment or execution that ends.
     tail: Option<TailCall>,
@@ -78,18 +80,24 @@ pub(crate) enum Place {
 }
 
 impl VmThread {
+    /// A thread with a value stack of its own.
     pub fn new(group: Arc<Group>, id: u32, value_stack: usize) -> Result<Box<VmThread>, Error> {
         let value_stack = ValueStack::new(value_stack)
             .map_err(|source| Error::System { what: "cannot map a value stack", source })?;
-        Ok(Box::new(VmThread {
-            abi: ThreadState {
-                value_sp: value_stack.base(),
-                value_limit: value_stack.limit(),
-                ..ThreadState::default()
-            },
+        let mut thread = VmThread::without_stack(group, id);
+        thread.set_stack(value_stack.base(), value_stack.len());
+        thread.own_stack = Some(value_stack);
+        Ok(thread)
+    }
+
+    /// A thread that gets the value stack of the native thread that runs it, by [`VmThread::set_stack`].
+    pub fn without_stack(group: Arc<Group>, id: u32) -> Box<VmThread> {
+        Box::new(VmThread {
+            abi: ThreadState { ..ThreadState::default() },
             group,
             id,
-            value_stack,
+            own_stack: None,
+            value_stack: std::ptr::null_mut(),
             failure: None,
             tail: None,
             tail_arguments: Vec::new(),
@@ -98,7 +106,25 @@ impl VmThread {
             depth: 0,
             place: threads::Place::default(),
             random: 0,
-        }))
+        })
+    }
+
+    /// Sets the value stack of a thread in which nothing runs.
+    pub fn set_stack(&mut self, base: *mut u64, slots: usize) {
+        self.value_stack = base;
+        self.abi.value_sp = base;
+        self.abi.value_limit = base.wrapping_add(slots);
+    }
+
+    /// Makes a thread whose calls have all returned as new, for another store id.
+    pub fn renew(&mut self, store: u64) {
+        debug_assert!(self.depth == 0 && self.failure.is_none());
+        // Whoever samples looks at attached threads only.
+        self.abi.sampled = Sampled::default();
+        self.tail = None;
+        self.store = store;
+        self.invoked = false;
+        self.random = 0;
     }
 
     /// Says what the thread is doing now, one of [`updraft_jit::abi::activity`]; returns what it was doing.
@@ -195,7 +221,7 @@ impl VmThread {
 
     /// The first slot of the value stack.
     pub fn value_stack(&self) -> *const u64 {
-        self.value_stack.base()
+        self.value_stack
     }
 
     /// Arguments of the tail call that was noted.

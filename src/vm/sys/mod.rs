@@ -4,6 +4,7 @@
 //! * `signal`: faults of compiled code become traps, and one real-time signal stops a thread.
 //! * `mmap`: address ranges reserved for linear memories, known to the fault handler.
 //! * `stack`: the bounds of native stacks, alternate stacks for handlers, value stacks.
+//! * `native_thread`: threads on stacks of our own.
 //! * `futex`: sleeping on a word.
 //!
 //! # The protocol between entry and handlers
@@ -33,6 +34,7 @@ compile_error!("Updraft runs on x86-64 Linux only; a port begins with this modul
 mod entry;
 pub mod futex;
 mod mmap;
+mod native_thread;
 mod signal;
 mod stack;
 
@@ -41,6 +43,7 @@ pub use entry::{
     raise_pending_address, stop_segment,
 };
 pub use mmap::Reservation;
+pub use native_thread::{NativeThread, StackSizes, name_thread, own_value_stack, trim_own_stacks};
 pub use signal::{
     CurrentGuard, SampleHook, SignalTarget, current_thread, install, prepare_thread, set_current,
     set_sample_hook, stop_signal,

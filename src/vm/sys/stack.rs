@@ -12,11 +12,12 @@ use rustix::mm::{
 
 use super::{PAGE, page_ceil};
 
+thread_local!(static BOUNDS: Cell<(usize, usize)> = const { Cell::new((0, 0)) });
+
 /// Lowest and highest address of the calling thread's native stack, without its guard. (0, 0) if the system
 /// does not tell. The first call of a thread asks the system; the main thread's answer follows its `RLIMIT_STACK`.
 #[must_use]
 pub fn native_stack_bounds() -> (usize, usize) {
-    thread_local!(static BOUNDS: Cell<(usize, usize)> = const { Cell::new((0, 0)) });
     let known = BOUNDS.get();
     if known != (0, 0) {
         return known;
@@ -26,7 +27,7 @@ pub fn native_stack_bounds() -> (usize, usize) {
     bounds
 }
 
-fn ask_stack_bounds() -> Option<(usize, usize)> {
+pub(super) fn ask_stack_bounds() -> Option<(usize, usize)> {
     let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
     // SAFETY: initialises the attributes of the calling thread.
     if unsafe { libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) } != 0 {
@@ -45,8 +46,8 @@ fn ask_stack_bounds() -> Option<(usize, usize)> {
 
 /// A private mapping with a guard page at one end. Drop unmaps it.
 #[derive(Debug)]
-struct Mapping {
-    base: NonNull<u8>,
+pub(super) struct Mapping {
+    pub base: NonNull<u8>,
     bytes: usize,
 }
 
@@ -55,7 +56,7 @@ unsafe impl Send for Mapping {}
 
 impl Mapping {
     /// Maps `bytes`, whole pages, of which the page at offset `guard` may not be touched.
-    fn new(bytes: usize, guard: usize) -> io::Result<Mapping> {
+    pub fn new(bytes: usize, guard: usize) -> io::Result<Mapping> {
         // SAFETY: a new mapping at an address of the kernel's choice.
         let base = unsafe {
             mmap_anonymous(
@@ -81,7 +82,7 @@ impl Drop for Mapping {
 }
 
 /// What a handler gets to run on: the recorder walks frames and allocates there.
-const ALT_STACK_BYTES: usize = 256 * 1024;
+pub(super) const ALT_STACK_BYTES: usize = 256 * 1024;
 /// An alternate stack of this size that is already there is good enough. Rust's own is far smaller.
 const ALT_STACK_ENOUGH: usize = 64 * 1024;
 
@@ -91,7 +92,6 @@ const ALT_STACK_ENOUGH: usize = 64 * 1024;
 /// # Errors
 /// From `mmap` or `sigaltstack`.
 pub fn ensure_alt_stack() -> io::Result<()> {
-    thread_local!(static ALT_STACK: OnceCell<AltStack> = const { OnceCell::new() });
     ALT_STACK.with(|cell| {
         if cell.get().is_none() {
             let _ = cell.set(AltStack::install()?);
@@ -99,6 +99,27 @@ pub fn ensure_alt_stack() -> io::Result<()> {
         Ok(())
     })
 }
+
+/// Makes a thread's stacks known that it was started with: the bounds of its native one, and the lowest byte of its alternate
+/// one, of [`ALT_STACK_BYTES`].
+///
+/// # Errors
+/// From `sigaltstack`.
+///
+/// # Safety
+/// The calling thread runs within these bounds, and nobody but its handlers uses the alternate stack while it lives.
+pub(super) unsafe fn adopt(native: (usize, usize), alt: *mut u8) -> io::Result<()> {
+    BOUNDS.set(native);
+    swap_alt_stack(Some(&alt_stack(alt)))?;
+    ALT_STACK.with(|cell| cell.set(AltStack(None)).map_err(|_| rustix::io::Errno::EXIST))?;
+    Ok(())
+}
+
+fn alt_stack(low: *mut u8) -> libc::stack_t {
+    libc::stack_t { ss_sp: low.cast(), ss_flags: 0, ss_size: ALT_STACK_BYTES }
+}
+
+thread_local!(static ALT_STACK: OnceCell<AltStack> = const { OnceCell::new() });
 
 /// The alternate stack that we gave to a thread; `None` if it had a good one.
 struct AltStack(Option<Mapping>);
@@ -110,12 +131,8 @@ impl AltStack {
             return Ok(AltStack(None));
         }
         let mapping = Mapping::new(PAGE + ALT_STACK_BYTES, 0)?;
-        let stack = libc::stack_t {
-            // SAFETY: within the mapping.
-            ss_sp: unsafe { mapping.base.as_ptr().add(PAGE) }.cast(),
-            ss_flags: 0,
-            ss_size: ALT_STACK_BYTES,
-        };
+        // SAFETY: within the mapping.
+        let stack = alt_stack(unsafe { mapping.base.as_ptr().add(PAGE) });
         swap_alt_stack(Some(&stack))?;
         Ok(AltStack(Some(mapping)))
     }
@@ -209,13 +226,6 @@ impl ValueStack {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-
-    /// The end: one past the last slot.
-    #[must_use]
-    pub fn limit(&self) -> *mut u64 {
-        // SAFETY: one past the slots is the guard page, in the same mapping.
-        unsafe { self.base().add(self.len()) }
-    }
 }
 
 impl Drop for ValueStack {
@@ -275,8 +285,9 @@ mod tests {
         // SAFETY: the first and the last slot.
         unsafe {
             stack.base().write(1);
-            stack.limit().sub(1).write(2);
-            assert_eq!(stack.base().read() + stack.limit().sub(1).read(), 3);
+            let last = stack.base().add(stack.len() - 1);
+            last.write(2);
+            assert_eq!(stack.base().read() + last.read(), 3);
         }
     }
 
