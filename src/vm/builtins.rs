@@ -532,11 +532,13 @@ unsafe fn atomic_wait(
                 .and_then(|ns| Instant::now().checked_add(Duration::from_nanos(ns)));
             let group = thread(ctx).group.clone();
             let outer = thread(ctx).begin(activity::WAIT);
-            let result = memory(ctx, index).parking().wait(
+            let pending = &(*(*ctx).thread).pending;
+            let result = memory(ctx, index).parking().wait_unless(
                 address,
                 || is_expected(target),
                 deadline,
-                &group,
+                // The thread may have to stop alone, too.
+                || group.is_stopping() || pending.load(Ordering::Acquire) != 0,
             );
             thread(ctx).begin(outer);
             match result {

@@ -60,6 +60,13 @@ static void *joins(void *arg) {
   return arg;
 }
 
+static void *waits_in_memory(void *arg) {
+  static int word;
+  begin();
+  for (;;) __builtin_wasm_memory_atomic_wait32(&word, 0, -1);
+  return arg;
+}
+
 static void *cancels_itself(void *arg) {
   begin();
   pthread_cancel(pthread_self());
@@ -99,6 +106,7 @@ void test(void) {
     cancel(waits_long, NULL, wait);
     cancel(waits_for_semaphore, NULL, wait);
     cancel(joins, &sleeper, wait);
+    cancel(waits_in_memory, NULL, wait);
     cancel(cancels_itself, NULL, wait);
   }
   CHECK(pthread_cancel(sleeper) == 0 && pthread_join(sleeper, NULL) == 0);
