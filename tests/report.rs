@@ -128,3 +128,27 @@ fn what_is_no_trace_is_refused() {
     assert_eq!(ended.code(), 1);
     assert!(ended.stderr.contains("cannot read /nonexistent.trace"), "{ended}");
 }
+
+#[test]
+fn a_browser_draws_the_page_of_a_benchmark() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("bench.html");
+    let kernel = common::wat_file(
+        r#"(module (func (export "spin") (param i32) (result i32)
+            (loop $next (br_if $next (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))
+            (local.get 0)))"#,
+    );
+    let ended =
+        Updraft::new(["bench", "--tiers", "interp,quick", "--runs", "2", "--invoke", "spin"])
+            .args(["--iterations", "30", "--format", "html", "--output"])
+            .arg(&page)
+            .arg(&kernel)
+            .arg("5000")
+            .end();
+    assert_eq!(ended.code(), 0, "{ended}");
+    let (dom, log) = browser(folder.path(), &["--dump-dom"], &page);
+    assert!(!log.contains("CONSOLE"), "{log}");
+    assert!(dom.contains("data-drawn=\"yes\""), "the script ran to its end: {log}");
+    assert_eq!(dom.matches("<svg").count(), 2, "wall times and warm-up curves");
+    assert!(dom.contains("Steady states") && dom.contains("<td>quick</td>"));
+}

@@ -2,6 +2,7 @@
 //!
 //! Exit codes: the program's own; 134 for a trap; 124 for a timeout; 2 for wrong flags; 1 for everything else.
 
+mod bench;
 mod inspect;
 mod report;
 mod run;
@@ -27,6 +28,8 @@ struct Cli {
 enum Command {
     /// Run a WebAssembly program (WASI preview 1, with or without threads)
     Run(run::Args),
+    /// Measure a program under several strategies, in turns
+    Bench(bench::Args),
     /// Make a page (HTML) of a trace
     Report(report::Args),
     /// Show what a tier makes of a module's functions
@@ -68,6 +71,7 @@ pub fn main() -> ! {
     start_log(recorder.as_ref());
     let code = match cli.command {
         Command::Run(args) => run::main(args, recorder),
+        Command::Bench(args) => bench::main(&args),
         Command::Report(args) => report::main(&args),
         Command::Inspect(args) => inspect::main(&args),
         Command::Wast(args) => wast::main(&args),

@@ -5,7 +5,7 @@ use clap::ValueEnum;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use updraft::{
     Config, Engine, Error, Func, Linker, Module, Observer, Process, ProcessConfig, Pthreads,
     Stopped, Store, Strategy, TraceRecorder, Val, ValType, WasiCtxBuilder,
@@ -61,6 +61,14 @@ pub struct Args {
     /// Print a summary of tiers, compiles and threads at the end, to standard error
     #[arg(long, value_name = "FORMAT", num_args = 0..=1, require_equals = true, default_missing_value = "text")]
     stats: Option<StatsFormat>,
+
+    /// Write the summary as JSON to a file
+    #[arg(long, value_name = "FILE")]
+    stats_file: Option<PathBuf>,
+
+    /// Call the function of --invoke so often, and write the time of each call to the file of --stats-file
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "invoke", hide = true)]
+    iterations: u32,
 
     /// Write a trace of the tiers and threads, for Perfetto or Chrome's viewer
     #[arg(long, value_name = "FILE")]
@@ -207,14 +215,20 @@ fn run(args: &Args, recorder: Option<TraceRecorder>) -> i32 {
     };
     let observer = process.observer();
     let watch = recording.as_ref().map(|one| one.recorder.watch(observer.clone()));
+    let mut times = Vec::new();
     let result = match &args.invoke {
         None => process.run(),
-        Some(name) => invoke(process, name, &args.args),
+        Some(name) => invoke(process, name, args, &mut times),
     };
     drop(watch);
     let code = report(result, args);
     if let Some(format) = args.stats {
         print_stats(&observer, format);
+    }
+    if let Some(path) = &args.stats_file
+        && let Err(error) = std::fs::write(path, stats_text(&observer, &times))
+    {
+        return fail(&cannot_write("summary", path, &error));
     }
     if let Some(recording) = recording
         && let Err(error) = recording.end(&about(args, &engine, &observer, code))
@@ -346,19 +360,24 @@ fn report(result: Result<i32, Error>, args: &Args) -> i32 {
 }
 
 /// Calls an exported function with arguments from the command line, and prints its results.
-fn invoke(process: Process, name: &str, args: &[String]) -> Result<i32, Error> {
+fn invoke(process: Process, name: &str, args: &Args, times: &mut Vec<f64>) -> Result<i32, Error> {
     let call = |store: &mut Store, func: Func| {
         let ty = func.ty(store);
-        if ty.params().len() != args.len() {
+        if ty.params().len() != args.args.len() {
             return Err(Error::Call(format!(
                 "{name:?} takes {} arguments, but {} were given",
                 ty.params().len(),
-                args.len()
+                args.args.len()
             )));
         }
         let params: Result<Vec<Val>, Error> =
-            ty.params().iter().zip(args).map(|(ty, text)| parse_value(*ty, text)).collect();
-        let results = func.call(store, &params?)?;
+            ty.params().iter().zip(&args.args).map(|(ty, text)| parse_value(*ty, text)).collect();
+        let (params, mut results) = (params?, Vec::new());
+        for _ in 0..args.iterations {
+            let start = Instant::now();
+            results = func.call(store, &params)?;
+            times.push(start.elapsed().as_secs_f64());
+        }
         for value in results {
             print_out(&format!("{}\n", value_text(&value)));
         }
@@ -410,14 +429,22 @@ fn value_text(value: &Val) -> String {
 }
 
 fn print_stats(observer: &Observer, format: StatsFormat) {
-    let stats = observer.stats();
     let text = match format {
-        StatsFormat::Text => stats.to_string(),
-        StatsFormat::Json => {
-            serde_json::to_string_pretty(&stats)
-                .unwrap_or_else(|e| format!("{{\"error\": \"{e}\"}}"))
-                + "\n"
-        }
+        StatsFormat::Text => observer.stats().to_string(),
+        StatsFormat::Json => stats_text(observer, &[]),
     };
     print_err(&text);
+}
+
+/// The summary as JSON, with the times of the calls of --invoke if there are several.
+fn stats_text(observer: &Observer, times: &[f64]) -> String {
+    let stats = serde_json::to_value(observer.stats()).and_then(|mut stats| {
+        if times.len() > 1
+            && let Some(stats) = stats.as_object_mut()
+        {
+            stats.insert("iteration_seconds".into(), times.into());
+        }
+        serde_json::to_string_pretty(&stats)
+    });
+    stats.unwrap_or_else(|error| format!("{{\"error\": \"{error}\"}}")) + "\n"
 }

@@ -1,0 +1,122 @@
+//! The forms in which a benchmark is shown.
+
+use super::{Figures, Report};
+use std::fmt::Write;
+
+pub fn json(report: &Report) -> String {
+    serde_json::to_string_pretty(report)
+        .unwrap_or_else(|error| format!("{{\"error\": \"{error}\"}}"))
+        + "\n"
+}
+
+/// A line for each run.
+pub fn csv(report: &Report) -> String {
+    let mut text = String::from(
+        "contender,run,wall_seconds,cpu_seconds,compile_seconds,peak_memory_bytes,class,steady_seconds,warm_up_seconds\n",
+    );
+    for figures in &report.contenders {
+        for (number, run) in figures.runs.iter().enumerate() {
+            let compile = run.compile.map(|seconds| seconds.to_string()).unwrap_or_default();
+            let steady = run.steady.as_ref().map_or(",,".into(), |steady| {
+                format!("{},{},{}", steady.class, steady.seconds, steady.warm_up_seconds)
+            });
+            let _ = writeln!(
+                text,
+                "{},{},{},{},{compile},{},{steady}",
+                figures.contender,
+                number + 1,
+                run.wall,
+                run.cpu,
+                run.peak_memory_bytes
+            );
+        }
+    }
+    text
+}
+
+fn seconds(value: f64) -> String {
+    match value {
+        value if value >= 100.0 => format!("{value:.0} s"),
+        value if value >= 1.0 => format!("{value:.2} s"),
+        value if value >= 1e-3 => format!("{:.2} ms", value * 1e3),
+        value => format!("{:.2} us", value * 1e6),
+    }
+}
+
+fn mebibytes(value: f64) -> String {
+    format!("{:.1} MiB", value / f64::from(1 << 20))
+}
+
+pub fn table(report: &Report) -> String {
+    let mut text = report.program.clone();
+    for argument in &report.arguments {
+        let _ = write!(text, " {argument}");
+    }
+    let runs = report.contenders.first().map_or(0, |first| first.runs.len());
+    let _ = writeln!(
+        text,
+        "\nmedians of {runs} runs of each, in turns, on {} processors; the interval of the wall time holds the true median with 95 %{}\n",
+        report.processors,
+        if runs < 6 { " only from 6 runs on" } else { "" }
+    );
+    let _ = writeln!(
+        text,
+        "{:<14} {:>10} {:>23} {:>7} {:>10} {:>10} {:>11}",
+        "", "wall", "interval", "ratio", "cpu", "compile", "peak memory"
+    );
+    for Figures { contender, wall, cpu, compile, peak_memory_bytes, ratio, same_output, .. } in
+        &report.contenders
+    {
+        let _ = writeln!(
+            text,
+            "{contender:<14} {:>10} {:>23} {ratio:>7.2} {:>10} {:>10} {:>11}{}",
+            seconds(wall.median),
+            format!("{} .. {}", seconds(wall.low), seconds(wall.high)),
+            seconds(cpu.median),
+            compile.map_or("-".into(), |compile| seconds(compile.median)),
+            mebibytes(peak_memory_bytes.median),
+            if *same_output { "" } else { "  other output" }
+        );
+    }
+    let Some(function) = &report.invoke else { return text };
+    let _ = writeln!(
+        text,
+        "\niterations of {function}\n{:<14} {:>12} {:>12} {:>12}  class (runs)",
+        "", "steady state", "warm-up", "to 90 %"
+    );
+    for Figures { contender, iterations, .. } in &report.contenders {
+        if let Some(iterations) = iterations {
+            let classes =
+                iterations.classes.iter().map(|(class, runs)| format!("{class} ({runs})"));
+            let _ = writeln!(
+                text,
+                "{contender:<14} {:>12} {:>12} {:>12}  {}",
+                seconds(iterations.steady.median),
+                seconds(iterations.warm_up.median),
+                seconds(iterations.to_90_percent.median),
+                classes.collect::<Vec<_>>().join(", ")
+            );
+        }
+    }
+    text
+}
+
+pub fn html(report: &Report) -> String {
+    // Within a script element, nothing may look like its end.
+    let data = serde_json::to_string(report).unwrap_or_default().replace('<', "\\u003c");
+    let page = include_str!("page.html");
+    let parts = [
+        ("@STYLE@", include_str!("../../observe/report/style.css")),
+        ("@DATA@", data.as_str()),
+        ("@SCRIPT@", include_str!("script.js")),
+    ];
+    let mut text = String::new();
+    let mut rest = page;
+    for (place, part) in parts {
+        let (before, after) = rest.split_once(place).expect("the page has a place for each part");
+        text.push_str(before);
+        text.push_str(part);
+        rest = after;
+    }
+    text + rest
+}
