@@ -3,6 +3,8 @@
 //! * [`Group`]: who runs, who may start, and why all of them must stop. One per program.
 //! * `stop`: the word that holds the first cause.
 //! * [`ParkingLot`]: `memory.atomic.wait` and `notify`. One per shared memory.
+//! * `pause`: standing still, all of them.
+//! * [`Timer`]: something that is to happen at a time.
 //! * `waiter`: what one native thread sleeps on.
 //!
 //! # How everyone stops
@@ -24,13 +26,17 @@ mod group;
 #[cfg(all(test, loom))]
 mod models;
 mod parking;
+mod pause;
 mod stop;
 mod sync;
+mod timer;
 mod waiter;
 
 pub use group::{Attachment, Group, Limits, Place, SpawnError, Waker, WakerGuard};
 pub use parking::{ParkingLot, WaitResult};
+pub use pause::{Pause, PauseError};
 pub use stop::Cause;
+pub use timer::Timer;
 
 /// Names a wasm thread within its group: 1 up to 2^29 - 1 (the range of wasi-threads), or [`MAIN_THREAD`].
 pub type ThreadId = u32;

@@ -58,7 +58,19 @@ impl ParkingLot {
         deadline: Option<Instant>,
         group: &Group,
     ) -> WaitResult {
-        self.wait_as(&Waiter::current(), address, validate, deadline, || group.is_stopping())
+        self.wait_unless(address, validate, deadline, || group.is_stopping())
+    }
+
+    /// [`wait`](ParkingLot::wait) that ends with [`WaitResult::Stopped`] when `stopping` says so, of which the thread is told by a
+    /// nudge and a signal.
+    pub fn wait_unless(
+        &self,
+        address: u64,
+        validate: impl FnOnce() -> bool,
+        deadline: Option<Instant>,
+        stopping: impl Fn() -> bool,
+    ) -> WaitResult {
+        self.wait_as(&Waiter::current(), address, validate, deadline, stopping)
     }
 
     /// [`wait`](ParkingLot::wait) with the thread's waiter, which whoever makes `stopping` true nudges after it.

@@ -5,6 +5,7 @@
 //! * `mmap`: address ranges reserved for linear memories, known to the fault handler.
 //! * `stack`: the bounds of native stacks, alternate stacks for handlers, value stacks.
 //! * `futex`: sleeping on a word.
+//! * `park`: standing still while the group is paused.
 //!
 //! # The protocol between entry and handlers
 //!
@@ -20,6 +21,8 @@
 //! 3. A builtin that takes locks or blocks sets HOST first ([`leave_native`]), and at its end NATIVE, and looks
 //!    at `pending` again ([`back_to_native`]).
 //!
+//! A third state, OUTSIDE, is HOST with a promise that matters to pauses alone: see `park`.
+//!
 //! What remains is a signal that comes just before a blocking system call in HOST. It is lost, so the stopper
 //! repeats it until the thread has answered (see [`crate::threads`]).
 //!
@@ -33,14 +36,16 @@ compile_error!("Updraft runs on x86-64 Linux only; a port begins with this modul
 mod entry;
 pub mod futex;
 mod mmap;
+mod park;
 mod signal;
 mod stack;
 
 pub use entry::{
-    Recorder, back_to_native, enter_native, is_first_frame, leave_native, raise_address,
-    raise_pending_address, stop_segment,
+    Recorder, SAVE_PREVIOUS, SAVE_TO_BASE, back_to_native, enter_native, is_first_frame,
+    leave_native, raise_address, raise_pending_address, stop_segment,
 };
 pub use mmap::Reservation;
+pub use park::{Inside, come_inside, go_outside, must_end, park};
 pub use signal::{
     CurrentGuard, SampleHook, SignalTarget, current_thread, install, prepare_thread, set_current,
     set_sample_hook, stop_signal,
