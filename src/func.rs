@@ -1,16 +1,15 @@
 //! Functions: of the host, of wasm, and calls between them.
 
-use crate::error::{Error, LinkError};
+use crate::error::{Error, LinkError, Stopped};
 use crate::memory::Memory;
 use crate::module::Item;
 use crate::store::{AsStore, Store, StoreInner};
 use crate::threads::Group;
 use crate::val::{FuncType, Val, WasmTys};
 use crate::vm::refs::{FuncBox, FuncTarget, function_of};
-use crate::vm::{InstanceData, LinearMemory, hooks};
+use crate::vm::{InstanceData, LinearMemory, VmThread, hooks, sys};
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use updraft_jit::abi::Ref;
 use updraft_jit::env::{slots, slots_of};
 
@@ -20,6 +19,8 @@ type RawHost = dyn Fn(&mut Caller<'_>, &mut [u64]) -> Result<(), Error> + Send +
 pub(crate) struct HostFunc {
     pub ty: FuncType,
     pub func: Box<RawHost>,
+    /// Whether it is the embedder's, and touches the program only through what asks for that.
+    pub outside: bool,
 }
 
 impl HostFunc {
@@ -46,7 +47,7 @@ impl HostFunc {
             write_values(&results, values, caller.store_inner());
             Ok(())
         };
-        HostFunc { ty, func: Box::new(raw) }
+        HostFunc { ty, func: Box::new(raw), outside: true }
     }
 
     /// From a function on Rust types.
@@ -57,7 +58,7 @@ impl HostFunc {
             func(caller, P::load(values))?.store(values);
             Ok(())
         };
-        HostFunc { ty: FuncType::new(P::types(), R::types()), func: Box::new(raw) }
+        HostFunc { ty: FuncType::new(P::types(), R::types()), func: Box::new(raw), outside: true }
     }
 }
 
@@ -171,7 +172,25 @@ impl<'a> Caller<'a> {
     /// [`Error::Stopped`] once it is; one that blocks does so in [`Caller::blocking`].
     #[must_use]
     pub fn is_stopping(&self) -> bool {
-        self.group().is_stopping()
+        self.thread().is_stopping()
+    }
+
+    /// Waits for the end of a pause, if one is on; whether the program is being stopped. For functions that touch the program's
+    /// memory themselves, between two calls of the system.
+    pub(crate) fn checkpoint(&self) -> bool {
+        let thread = self.thread();
+        sys::park(&thread.abi);
+        thread.is_stopping()
+    }
+
+    /// Why the program is being stopped.
+    pub(crate) fn stopped(&self) -> Stopped {
+        self.thread().stopped()
+    }
+
+    fn thread(&self) -> &VmThread {
+        // SAFETY: as in `thread_id`.
+        unsafe { &(*self.store).thread }
     }
 
     /// Runs `body`, which may block, in such a way that the end of the program ends it: a trap or exit of another thread, a
@@ -216,25 +235,24 @@ impl<'a> Caller<'a> {
         wake: impl Fn() + Send + Sync + 'static,
         body: impl FnOnce(&Blocking<'_>) -> T,
     ) -> Result<T, Error> {
-        // SAFETY: as in `thread_id`.
-        let (group, place) = unsafe { (&(*self.store).thread.group, (*self.store).thread.place) };
-        let result = group.on_stop(place, Arc::new(wake)).map(|_guard| body(&Blocking { group }));
+        let thread = self.thread();
+        let guard = thread.group.on_stop(thread.place, Arc::new(wake));
+        // Asked after the waker is known: a stop that has not found it is seen here.
+        let result = (!thread.is_stopping()).then(|| body(&Blocking { thread }));
+        drop(guard);
         match result {
-            Some(value) if !group.is_stopping() => Ok(value),
-            _ => Err(Error::Stopped(group.stopped())),
+            Some(value) if !thread.is_stopping() => Ok(value),
+            _ => Err(Error::Stopped(thread.stopped())),
         }
     }
 
-    /// Whether the calling thread must end: with its group, or alone.
+    /// Whether the calling thread must end: with its group, or alone. Stands still while the group is paused.
     pub(crate) fn must_stop(&self) -> bool {
-        // SAFETY: as in `thread_id`.
-        let pending = unsafe { &(*self.store).thread.abi.pending };
-        pending.load(Ordering::Acquire) != 0 || self.is_stopping()
+        self.checkpoint()
     }
 
     pub(crate) fn group(&self) -> &Arc<Group> {
-        // SAFETY: as in `thread_id`.
-        unsafe { &(*self.store).thread.group }
+        &self.thread().group
     }
 }
 
@@ -247,16 +265,21 @@ impl AsStore for Caller<'_> {
 }
 
 /// What a function that blocks may ask: see [`Caller::blocking`].
-#[derive(Debug)]
 pub struct Blocking<'a> {
-    group: &'a Group,
+    thread: &'a VmThread,
+}
+
+impl std::fmt::Debug for Blocking<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Blocking").field("is_stopping", &self.is_stopping()).finish()
+    }
 }
 
 impl Blocking<'_> {
     /// Whether the program is being stopped, so that it is time to return.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
-        self.group.is_stopping()
+        self.thread.is_stopping()
     }
 }
 

@@ -49,6 +49,7 @@ mod linker;
 mod memory;
 mod module;
 mod observe;
+mod pause;
 mod process;
 mod store;
 mod threads;
@@ -72,8 +73,10 @@ pub use observe::inspect::{Emit, InspectError, inspect};
 pub use observe::report::{ReportError, report};
 pub use observe::stats::{FunctionStats, ProcessStats, TierStats};
 pub use observe::trace::{TraceRecorder, TraceWatch};
+pub use pause::{Activity, Controller, Paused, PausedThread};
 pub use process::{Observer, Process, ProcessConfig, Pthreads};
 pub use store::{AsStore, Store, Terminator};
+pub use threads::PauseError;
 pub use tiers::{CompileCost, Strategy, Tier, Tuning, UnknownStrategy};
 pub use updraft_jit::abi::TrapCode;
 pub use val::{

@@ -107,7 +107,9 @@ impl Linker {
         self.insert(module, name, Definition::Host(Arc::new(HostFunc::new(ty, func))))
     }
 
-    pub(crate) fn raw_func(&mut self, module: &str, name: &str, func: HostFunc) -> &mut Self {
+    /// Defines a function of the engine's own, which may touch the program's memory at any time and so has checkpoints of its own.
+    pub(crate) fn raw_func(&mut self, module: &str, name: &str, mut func: HostFunc) -> &mut Self {
+        func.outside = false;
         self.insert(module, name, Definition::Host(Arc::new(func)))
     }
 
@@ -386,6 +388,8 @@ fn table_text(ty: TableType) -> String {
 impl Instance {
     /// What instantiation does once the instance is allocated: globals, segments and the start function (core
     /// specification, "Instantiation").
+    ///
+    /// It is one call as far as stops, deadlines and pauses are concerned: they come between two segments, or in the start function.
     pub(crate) fn start(&self, store: &mut Store) -> Result<(), Error> {
         self.start_with(store, false, |_| ())
     }
@@ -398,7 +402,18 @@ impl Instance {
         joins: bool,
         globals: impl FnOnce(&InstanceData),
     ) -> Result<(), Error> {
-        let instance = self.data(store.store_inner());
+        store.store_inner().attached(|store| self.start_attached(store, joins, globals))
+    }
+
+    /// As [`Instance::start_with`], by a thread that is attached.
+    pub(crate) fn start_attached(
+        &self,
+        store: &mut StoreInner,
+        joins: bool,
+        globals: impl FnOnce(&InstanceData),
+    ) -> Result<(), Error> {
+        store.checkpoint()?;
+        let instance = self.data(store);
         let module = &instance.module;
         let env = &module.env;
         for (index, init) in (env.imported_globals..).zip(&module.global_inits) {
@@ -428,6 +443,7 @@ impl Instance {
             Err(Error::Trap(crate::Trap { code, thread, frames: Vec::new() }))
         };
         for (segment, index) in module.elements.iter().zip(0..) {
+            store.checkpoint()?;
             match &segment.mode {
                 SegmentMode::Active { index: table, offset } => {
                     let offset = start_of(instance, offset, env.tables[*table as usize].table64);
@@ -442,6 +458,7 @@ impl Instance {
             }
         }
         for (segment, index) in module.data.iter().zip(0..) {
+            store.checkpoint()?;
             if let SegmentMode::Active { index: memory, offset } = &segment.mode {
                 let data = instance.data(index);
                 let start = start_of(instance, offset, env.memories[*memory as usize].memory64);
@@ -459,7 +476,6 @@ impl Instance {
             }
         }
         if let Some(start) = module.start {
-            let store = store.store_inner();
             let ty = env.function_type(start);
             let target = match instance.imported_function(start) {
                 Some(target) => target.clone(),

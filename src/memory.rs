@@ -4,7 +4,7 @@ use crate::error::Error;
 use crate::store::{AsStore, StoreInner};
 use crate::val::{MemoryType, Val};
 use crate::vm::instance::GlobalBox;
-use crate::vm::{LinearMemory, Table as VmTable};
+use crate::vm::{LinearMemory, Table as VmTable, sys};
 use std::sync::Arc;
 use updraft_jit::abi::Ref;
 
@@ -52,6 +52,7 @@ impl Memory {
     /// Adds pages of 64 KiB; returns the previous number of pages, or `None` if the memory cannot grow so far.
     #[must_use]
     pub fn grow(&self, pages: u64) -> Option<u64> {
+        let _inside = sys::Inside::enter();
         self.inner.grow(pages)
     }
 
@@ -73,6 +74,7 @@ impl Memory {
     /// If the range is not within the memory.
     pub fn write(&self, address: u64, from: &[u8]) -> Result<(), Error> {
         let target = self.range(address, from.len())?;
+        let _inside = sys::Inside::enter();
         // SAFETY: as in `read`.
         unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), target, from.len()) };
         Ok(())

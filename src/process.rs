@@ -5,11 +5,13 @@ use crate::func::type_text;
 use crate::host;
 use crate::instance::Instance;
 use crate::linker::Linker;
+use crate::memory::Memory;
 use crate::module::{Item, Module};
 use crate::observe::events::event;
 use crate::observe::stats::ProcessStats;
+use crate::pause::Controller;
 use crate::store::{Store, Terminator};
-use crate::threads::{Cause, Group, Limits, SpawnError};
+use crate::threads::{Cause, Group, Limits, SpawnError, Timer};
 use crate::vm::LinearMemory;
 use spares::{Spare, Spares};
 use std::sync::Arc;
@@ -53,6 +55,8 @@ impl Default for ProcessConfig {
 pub struct Process {
     inner: Arc<ProcessInner>,
     timeout: Option<Duration>,
+    /// The shared memory.
+    memory: Option<Memory>,
 }
 
 /// What the threads of a program share.
@@ -147,11 +151,14 @@ impl Process {
         let mut linker = linker.clone();
         let env = &module.env;
         // The wasi-threads text wants one shared memory, imported; toolchains name it as they like.
+        let mut shared_memory = None;
         let shared = env.memories[..env.imported_memories as usize].iter().find(|m| m.shared);
         if let Some(ty) = shared {
             let memory = LinearMemory::new(*ty, linker.engine().config().max_memory)
                 .map_err(|cause| crate::LinkError::Memory { pages: ty.initial, cause })?;
-            linker.shared_memory(Arc::new(memory));
+            let memory = Arc::new(memory);
+            shared_memory = Some(Memory::new(memory.clone()));
+            linker.shared_memory(memory);
         }
         // The shares of the stack are as many as WAMR's threads may be. The group counts threads that are about to leave, too, whose
         // shares may be taken already.
@@ -179,7 +186,13 @@ impl Process {
                 threads: ThreadCounts::default(),
             }
         });
-        Ok(Process { inner, timeout: config.timeout })
+        Ok(Process { inner, timeout: config.timeout, memory: shared_memory })
+    }
+
+    /// Pauses and ends the program from other threads.
+    #[must_use]
+    pub fn controller(&self) -> Controller {
+        Controller::new(self.inner.group.clone(), self.memory.clone())
     }
 
     /// Ends the program from another thread.
@@ -216,7 +229,8 @@ impl Process {
         call: impl FnOnce(&mut Store, crate::Func) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let group = self.inner.group.clone();
-        let _deadline = self.timeout.map(|timeout| Deadline::start(group.clone(), timeout));
+        // From here on: instantiation and start function are included, as are those of all threads.
+        let _deadline = self.timeout.and_then(|timeout| deadline(&group, timeout));
         let inner = &self.inner;
         let mut store = Store::in_group(inner.linker.engine(), group.clone(), 0)?;
         let result = (|| {
@@ -228,19 +242,13 @@ impl Process {
             call(&mut store, entry)
         })();
         // Returning from `_start` is proc_exit(0).
-        let (result, cause) = match result {
-            Ok(value) => (Ok(value), Some(Cause::Exit(0))),
-            Err(error) => {
-                let cause = cause_of(&error);
-                (Err(error), cause)
-            }
-        };
+        let cause = result.as_ref().map_or_else(cause_of, |_| Cause::Exit(0));
         // If this is the first cause, the error itself is returned below.
-        let first = cause.is_some_and(|cause| group.stop(cause, 0, None));
+        let first = group.stop(cause, 0, None);
         group.wait_all_left(None);
         inner.spares.close();
         inner.linker.engine().compiler().cancel(&inner.module);
-        if first || group.cause().is_none() {
+        if first {
             return result;
         }
         Err(self.error_of_group())
@@ -321,9 +329,8 @@ impl ProcessInner {
         let run = move |id: u32| {
             process.threads.enter(id);
             // Returning ends this thread alone.
-            if let Err(error) = body(&process, spare, id)
-                && let Some(cause) = cause_of(&error)
-            {
+            if let Err(error) = body(&process, spare, id) {
+                let cause = cause_of(&error);
                 let detail: Option<Box<dyn std::any::Any + Send>> = match error {
                     Error::Exit(_) => None,
                     error => Some(Box::new(error)),
@@ -358,42 +365,28 @@ fn thread_start(module: &Module) -> Result<u32, String> {
     Ok(start)
 }
 
-/// What a failed call means for the group; nothing if the group caused it.
-fn cause_of(error: &Error) -> Option<Cause> {
+/// What a failed call means for the group. If the group itself has caused it, that cause is the first one.
+fn cause_of(error: &Error) -> Cause {
     match error {
-        Error::Exit(code) => Some(Cause::Exit(*code)),
-        Error::Stopped(_) => None,
-        _ => Some(Cause::Trap),
+        Error::Exit(code) => Cause::Exit(*code),
+        // By the deadline of the thread's own store.
+        Error::Stopped(Stopped::TimedOut) => Cause::TimedOut,
+        Error::Stopped(_) => Cause::Terminated,
+        _ => Cause::Trap,
     }
 }
 
 /// Stops a group when its time is over.
-struct Deadline {
-    cancel: std::sync::mpsc::Sender<()>,
-    thread: Option<std::thread::JoinHandle<()>>,
-}
-
-impl Deadline {
-    fn start(group: Arc<Group>, timeout: Duration) -> Deadline {
-        let (cancel, cancelled) = std::sync::mpsc::channel();
-        let body = move || {
-            if cancelled.recv_timeout(timeout) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-                group.stop(Cause::TimedOut, 0, None);
-            }
-        };
-        let thread = std::thread::Builder::new().name("updraft-timeout".into()).spawn(body);
-        if let Err(error) = &thread {
-            tracing::warn!(%error, "cannot start the timer; the timeout does not hold");
-        }
-        Deadline { cancel, thread: thread.ok() }
-    }
-}
-
-impl Drop for Deadline {
-    fn drop(&mut self) {
-        let _ = self.cancel.send(());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
+fn deadline(group: &Arc<Group>, timeout: Duration) -> Option<Timer> {
+    let at = Instant::now().checked_add(timeout)?;
+    let group = group.clone();
+    let timer = Timer::start(at, move || {
+        group.stop(Cause::TimedOut, 0, None);
+        None
+    });
+    timer
+        .inspect_err(|error| {
+            tracing::warn!(%error, "cannot start the timer; the timeout (--timeout) does not hold");
+        })
+        .ok()
 }

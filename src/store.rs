@@ -4,7 +4,8 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::func::{Caller, Func, HostFunc};
 use crate::module::ConstOp;
-use crate::threads::{Attachment, Group, Limits};
+use crate::pause::Controller;
+use crate::threads::{Attachment, Group, Limits, Timer};
 use crate::val::{FuncType, GlobalType};
 use crate::vm::exceptions::{Exceptions, TagBox};
 use crate::vm::instance::GlobalBox;
@@ -14,6 +15,7 @@ use crate::vm::{InstanceData, Table, VmThread, hooks, sys};
 use std::cell::UnsafeCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 use updraft_jit::abi::{GlobalCell, Ref, TrapCode, activity};
 
 /// A thread of wasm: its stacks and the instances, functions, tables and globals that belong to it.
@@ -59,6 +61,7 @@ pub struct StoreInner {
     tags: Vec<Arc<TagBox>>,
     pub(crate) exceptions: Exceptions,
     pub(crate) thread: Box<VmThread>,
+    deadline: Option<Instant>,
 }
 
 impl std::fmt::Debug for Store {
@@ -102,6 +105,7 @@ impl Store {
                 tags: Vec::new(),
                 exceptions: Exceptions::default(),
                 thread,
+                deadline: None,
             }),
         })
     }
@@ -118,15 +122,6 @@ impl Store {
         self.inner.thread.id = id;
         self.inner.thread.set_stack(base, slots);
         Ok(())
-    }
-
-    /// Attaches the calling thread while `body` makes any number of calls.
-    pub(crate) fn attached<R>(&mut self, body: impl FnOnce(&mut Store) -> R) -> R {
-        let _attachment = self.inner.attach();
-        self.inner.thread.depth += 1;
-        let result = body(self);
-        self.inner.thread.depth -= 1;
-        result
     }
 
     /// How much the store holds.
@@ -158,6 +153,17 @@ impl Store {
         store.instances.iter_mut().for_each(|instance| instance.renew());
     }
 
+    /// Ends, at this time, whatever call or instantiation runs in the store, start functions included, with
+    /// [`Stopped::TimedOut`](crate::Stopped::TimedOut); calls that begin later fail with that at once. `None` takes the deadline away.
+    ///
+    /// A call that is ended so has done what it has done, as one that traps; the store can be used on, with another deadline. Threads that the
+    /// call has started are not ended: for a whole program there is [`ProcessConfig::timeout`](crate::ProcessConfig::timeout). The call returns
+    /// some microseconds after the deadline if the machine has a core for it; functions of the host that block are ended
+    /// as [`Caller::blocking`] says, and others when they return.
+    pub fn set_deadline(&mut self, deadline: Option<Instant>) {
+        self.inner.deadline = deadline;
+    }
+
     /// A handle by which other threads can end what runs in this store.
     #[must_use]
     pub fn terminator(&self) -> Terminator {
@@ -179,6 +185,14 @@ fn next_id() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
+impl Store {
+    /// A handle by which other threads can pause and end what runs in this store.
+    #[must_use]
+    pub fn controller(&self) -> Controller {
+        Controller::new(self.inner.thread.group.clone(), None)
+    }
+}
+
 /// Ends a thread group from outside.
 #[derive(Clone)]
 pub struct Terminator {
@@ -196,6 +210,14 @@ impl Terminator {
     /// stays so. Returns whether this was the first cause.
     pub fn terminate(&self) -> bool {
         self.group.stop(crate::threads::Cause::Terminated, 0, None)
+    }
+}
+
+impl Terminator {
+    /// Whether the group stops, or has stopped, for whatever cause.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.group.is_stopping()
     }
 }
 
@@ -251,9 +273,9 @@ impl StoreInner {
     }
 
     /// Makes the calling thread the one that runs this store, until the guard is dropped.
-    fn attach(&mut self) -> Option<Attachment> {
+    fn attach(&mut self) -> Result<Option<Attached>, Error> {
         if self.thread.depth > 0 {
-            return None;
+            return Ok(None);
         }
         let (low, _) = sys::native_stack_bounds();
         self.thread.abi.native_limit = low + HOST_RESERVE / 2;
@@ -265,8 +287,49 @@ impl StoreInner {
         // SAFETY: the thread state lives in a box that the store keeps, as do the contexts; the attachment is dropped
         // before the call that holds the store returns.
         let attachment = unsafe { group.attach(&raw mut self.thread.abi, id) };
-        self.thread.place = attachment.place();
-        Some(attachment)
+        let place = attachment.place();
+        self.thread.place = place;
+        let Some(deadline) = self.deadline else {
+            return Ok(Some(Attached { _timer: None, _attachment: attachment }));
+        };
+        let group = self.thread.group.clone();
+        if deadline <= Instant::now() {
+            group.end_call(place);
+            return Ok(Some(Attached { _timer: None, _attachment: attachment }));
+        }
+        let timer = Timer::start(deadline, move || {
+            // A signal may come just before a system call that blocks: again, until the call is over.
+            group.end_call(place);
+            Some(Instant::now() + REPEAT)
+        });
+        let timer = timer.map_err(|source| Error::System {
+            what: "cannot start the thread that keeps deadlines",
+            source,
+        })?;
+        Ok(Some(Attached { _timer: Some(timer), _attachment: attachment }))
+    }
+
+    /// Runs `body` as one call from the host: attached all the time, with one deadline.
+    pub(crate) fn attached<T>(
+        &mut self,
+        body: impl FnOnce(&mut StoreInner) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let _attached = self.attach()?;
+        self.thread.depth += 1;
+        let result = body(self);
+        self.thread.depth -= 1;
+        result
+    }
+
+    /// Waits for the end of a pause; fails if the thread must stop.
+    pub(crate) fn checkpoint(&mut self) -> Result<(), Error> {
+        if self.thread.abi.pending.load(Ordering::Acquire) != 0
+            && hooks::checkpoint(&self.thread.abi)
+        {
+            hooks::fail_stopped(&mut self.thread);
+            return Err(self.thread.take_failure());
+        }
+        Ok(())
     }
 
     /// Calls a function with arguments in slots; the results come back there, references in the absolute form.
@@ -276,11 +339,10 @@ impl StoreInner {
         ty: &FuncType,
         values: &mut [u64],
     ) -> Result<(), Error> {
-        let _attachment = self.attach();
-        self.thread.depth += 1;
-        let result = self.call_attached(target, ty, values);
-        self.thread.depth -= 1;
-        result
+        // A function of the host calls back.
+        // SAFETY: the store is held by the calling thread, and outlives the call.
+        let _inside = unsafe { sys::Inside::of(&raw const self.thread.abi) };
+        self.attached(|store| store.call_attached(target, ty, values))
     }
 
     fn call_attached(
@@ -289,10 +351,7 @@ impl StoreInner {
         ty: &FuncType,
         values: &mut [u64],
     ) -> Result<(), Error> {
-        if self.thread.abi.pending.load(Ordering::Acquire) != 0 {
-            hooks::fail_stopped(&mut self.thread);
-            return Err(self.thread.take_failure());
-        }
+        self.checkpoint()?;
         if !self.thread.has_native_stack() {
             self.thread.trap(TrapCode::StackOverflow);
             return Err(self.thread.take_failure());
@@ -300,7 +359,13 @@ impl StoreInner {
         let (instance, func) = match target {
             FuncTarget::Host(host) => {
                 let outer = self.thread.begin(activity::HOST);
+                if host.outside {
+                    sys::go_outside(&self.thread.abi);
+                }
                 let result = (host.func)(&mut Caller::from_host(self), values);
+                if host.outside {
+                    sys::come_inside(&self.thread.abi);
+                }
                 self.thread.begin(outer);
                 return result;
             }
@@ -326,6 +391,15 @@ impl StoreInner {
         }
         Ok(())
     }
+}
+
+/// How often a call is told that its time is over.
+const REPEAT: Duration = Duration::from_millis(1);
+
+/// The calling thread runs the store. The timer is called off first.
+struct Attached {
+    _timer: Option<Timer>,
+    _attachment: Attachment,
 }
 
 /// Evaluates a constant expression (core specification, "Constant Expressions"). References come out relative to the

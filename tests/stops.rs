@@ -10,7 +10,8 @@ use common::{GUARD, Random, per_strategy, runs};
 use std::sync::mpsc;
 use std::time::Duration;
 use updraft::{
-    Config, Engine, Error, Linker, Module, Process, ProcessConfig, Stopped, Store, TrapCode, Tuning,
+    Config, Engine, Error, Linker, Module, Process, ProcessConfig, Stopped, Store, TrapCode,
+    Tuning, WasiCtxBuilder,
 };
 
 /// Threads that compute, write, wait, recurse, call the host, start others, and go through several tiers. The global
@@ -197,4 +198,82 @@ fn functions_of_the_host_that_block_are_ended() {
     }
 }
 
-per_strategy!(stops_end_everything, a_mixture_ends);
+/// A thousand times, over all strategies: causes that come at the same moment, from threads of the program, from outside, and from the clock.
+/// One is reported, the one that was first.
+fn causes_race(strategy: &str) {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+    const RACERS: u32 = 4;
+    let text = r#"(module
+        (import "wasi" "thread-spawn" (func $spawn (param i32) (result i32)))
+        (import "wasi_snapshot_preview1" "proc_exit" (func $proc_exit (param i32)))
+        (import "host" "meet" (func $meet))
+        (memory (import "env" "memory") 1 1 shared)
+        (func $end_it (param $how i32)
+          (call $meet)
+          (if (i32.and (local.get $how) (i32.const 1)) (then unreachable))
+          (call $proc_exit (i32.add (i32.const 40) (local.get $how))))
+        (func (export "wasi_thread_start") (param i32) (param $how i32) (call $end_it (local.get $how)))
+        (func (export "_start")
+          (drop (call $spawn (i32.const 1)))
+          (drop (call $spawn (i32.const 2)))
+          (call $end_it (i32.const 3))))"#;
+    let mut random = Random::new(3 + strategy.len() as u64);
+    let mut causes = [0; 4];
+    let races = runs(if cfg!(feature = "llvm") { 200 } else { 1_000 });
+    let mut made = None;
+    for race in 0..races {
+        // Tiers of their own for every few races, since each function's is chosen when it is first called.
+        if race % 20 == 0 {
+            let strategy = common::tier(strategy, race).parse().unwrap();
+            let engine = Engine::new(Config { strategy, ..Config::default() });
+            let module = Module::new(&engine, text).unwrap();
+            made = Some((engine, module));
+        }
+        let (engine, module) = made.as_ref().expect("made in the first race");
+        let mut linker = Linker::new(engine);
+        let arrived = Arc::new(AtomicU32::new(0));
+        let meeting = arrived.clone();
+        linker.func("host", "meet", move |caller, ()| {
+            meeting.fetch_add(1, SeqCst);
+            while meeting.load(SeqCst) < RACERS && !caller.is_stopping() {
+                std::hint::spin_loop();
+            }
+            Ok(())
+        });
+        let wasi = WasiCtxBuilder::new().build().unwrap();
+        updraft::add_wasi(&mut linker, wasi);
+        let timeout =
+            (random.below(2) == 0).then(|| Duration::from_micros(random.below(3_000) as u64));
+        let config = ProcessConfig { timeout, ..ProcessConfig::default() };
+        let process = Process::new(&linker, module, &config).unwrap();
+        let terminator = process.terminator();
+        let late = random.below(3) as u32;
+        let outside = std::thread::spawn({
+            let terminator = terminator.clone();
+            move || {
+                arrived.fetch_add(1, SeqCst);
+                while arrived.load(SeqCst) < RACERS - late && !terminator.is_stopping() {
+                    std::hint::spin_loop();
+                }
+                terminator.terminate()
+            }
+        });
+        let result = process.run();
+        let terminated = outside.join().unwrap();
+        let cause = match &result {
+            Err(Error::Trap(trap)) if trap.code == TrapCode::Unreachable => 0,
+            Ok(42) => 1,
+            Err(Error::Stopped(Stopped::Terminated)) => 2,
+            Err(Error::Stopped(Stopped::TimedOut)) if timeout.is_some() => 3,
+            _ => panic!("{result:?} in race {race}"),
+        };
+        assert_eq!(cause == 2, terminated, "{result:?} in race {race}");
+        assert!(!terminator.terminate(), "the cause is settled");
+        causes[cause] += 1;
+    }
+    println!("trap, exit, terminate, timeout: {causes:?}");
+    assert_eq!(causes.iter().sum::<usize>(), races);
+}
+
+per_strategy!(stops_end_everything, a_mixture_ends, causes_race);

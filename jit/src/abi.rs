@@ -31,7 +31,7 @@
 //! segment gone. An OSR entry notes its tail calls in any case. So no chain takes native stack, whichever tiers it goes through.
 
 use std::cell::UnsafeCell;
-use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
 
 /// Layout of a frame in slots, the same in every tier.
 ///
@@ -166,6 +166,21 @@ pub mod state {
     pub const HOST: u32 = 0;
     /// In compiled code: a signal handler may unwind the thread at once, wherever its program counter is.
     pub const NATIVE: u32 = 1;
+    /// In a function of the embedder, or waiting: the thread touches nothing of the program, and looks at what is pending before it
+    /// does again.
+    pub const OUTSIDE: u32 = 2;
+}
+
+/// Bits of [`ThreadState::pending`].
+pub mod pending {
+    /// The thread's group stops.
+    pub const STOP: u32 = 1;
+    /// The time of the thread's call is over.
+    pub const DEADLINE: u32 = 2;
+    /// The thread must give up what it runs.
+    pub const ENDS: u32 = STOP | DEADLINE;
+    /// Above these bits: the number of the pause that the thread's group is in; 0 in none.
+    pub const PAUSE_SHIFT: u32 = 2;
 }
 
 /// What builtins answer that run other code.
@@ -182,9 +197,9 @@ pub mod status {
 #[repr(C)]
 #[derive(Debug)]
 pub struct ThreadState {
-    /// [`state::HOST`] or [`state::NATIVE`].
+    /// One of [`state`].
     pub state: AtomicU32,
-    /// Not zero once the thread must stop; checked after `state` was set to NATIVE.
+    /// Not zero when the thread must stop or pause, see [`pending`]; checked after `state` was set to NATIVE.
     pub pending: AtomicU32,
     /// Save area of the innermost entry into compiled code; null outside.
     pub save: *mut u8,
@@ -200,6 +215,19 @@ pub struct ThreadState {
     pub sampled: Sampled,
     /// Not zero once the thread is on its way out of its group, and needs no more signals.
     pub leaving: AtomicU32,
+    /// The last pause in which the thread has said that it touches nothing of the program.
+    pub parked: AtomicU32,
+    /// Where it says so, to whoever waits for that; null outside of a group.
+    pub acknowledged: AtomicPtr<AtomicU32>,
+    /// Program counter, frame pointer and stack pointer of compiled code in which a pause has met the thread.
+    pub interrupted: [AtomicUsize; 3],
+    /// The state that was the native thread's current one before this one: of a call that this one is nested in.
+    pub outer: *mut ThreadState,
+    /// Where the innermost wasm was left for the runtime. In compiled code the return address of the call, in the interpreter the
+    /// running instruction, or, with the lowest bit set, the one behind the call.
+    pub exit_pc: usize,
+    /// The frame that it was left from: the frame pointer, or the first slot.
+    pub exit_fp: usize,
 }
 
 impl Default for ThreadState {
@@ -215,6 +243,12 @@ impl Default for ThreadState {
             native_limit: 0,
             sampled: Sampled::default(),
             leaving: AtomicU32::new(0),
+            parked: AtomicU32::new(0),
+            acknowledged: AtomicPtr::default(),
+            interrupted: Default::default(),
+            outer: std::ptr::null_mut(),
+            exit_pc: 0,
+            exit_fp: 0,
         }
     }
 }

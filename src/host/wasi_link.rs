@@ -1,6 +1,6 @@
 //! Ties WASI preview 1 to the linker.
 
-use crate::error::{Error, Stopped};
+use crate::error::Error;
 use crate::func::{Caller, HostFunc};
 use crate::host::wasi::{FUNCTIONS, GuestMemory, Host, MODULE, WasiCtx, WasiExit, WasiType};
 use crate::linker::Linker;
@@ -33,10 +33,10 @@ pub fn add_wasi(linker: &mut Linker, wasi: WasiCtx) {
                 }
                 Ok(None) => Ok(()),
                 Err(WasiExit::Exit(code)) => Err(Error::Exit(code as i32)),
-                Err(WasiExit::Stopped) => Err(Error::Stopped(Stopped::ByGroup)),
+                Err(WasiExit::Stopped) => Err(Error::Stopped(caller.stopped())),
             }
         };
-        let func = HostFunc { ty, func: Box::new(func) };
+        let func = HostFunc { ty, func: Box::new(func), outside: false };
         linker.raw_func(MODULE, function.name, func);
     }
 }
@@ -74,6 +74,6 @@ impl Host for Guest<'_, '_> {
     }
 
     fn stopped(&self) -> bool {
-        self.caller.must_stop()
+        self.caller.checkpoint()
     }
 }

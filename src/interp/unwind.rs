@@ -93,6 +93,29 @@ fn offset(marks: &[Mark], place: BytecodePlace) -> u32 {
     count.checked_sub(1).map_or(0, |index| marks[index].offset)
 }
 
+/// The frames from where an execution was left outwards. `ip` is the running instruction, or with its lowest bit set the one
+/// behind the call that is running.
+///
+/// # Safety
+/// The links of all frames of the execution are in place, and its thread stands still.
+pub(crate) unsafe fn frames(
+    code: &InterpCode,
+    ip: usize,
+    fp: *mut u64,
+    mut visit: impl FnMut(u32, BytecodePlace),
+) {
+    let functions = code.functions();
+    let mut at = if ip & 1 == 0 { At::This } else { At::Before };
+    let (mut ip, mut fp) = (Ip((ip & !1) as *const u8), Fp(fp));
+    while let Some(function) = find(&functions, ip) {
+        let position = (ip.0 as usize - function.start as usize) as u32;
+        visit(function.func, BytecodePlace { position, at });
+        // SAFETY: by contract.
+        let Link { ip: caller, fp: frame } = unsafe { Link::read(fp, function.link) };
+        (ip, fp, at) = (caller, frame, At::Before);
+    }
+}
+
 /// Looks for a handler of the exception in flight in the frames from `ip` outwards. Where there is one, the values are put
 /// where it expects them, and it is where to go on. Otherwise the frames go to the backtrace.
 ///

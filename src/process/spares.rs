@@ -4,7 +4,7 @@ use crate::error::Error;
 use crate::instance::Instance;
 use crate::linker::Linker;
 use crate::module::Module;
-use crate::store::{AsStore, Contents, Store};
+use crate::store::{Contents, Store};
 use crate::threads::Group;
 use crate::vm::LinearMemory;
 use crate::vm::refs::FuncTarget;
@@ -36,16 +36,16 @@ impl Spare {
     pub fn run(&mut self, id: u32, start: u32, argument: i32) -> Result<(), Error> {
         let instance = self.instance;
         self.store.begin_thread(id)?;
-        self.store.attached(|store| {
-            instance.start(store)?;
-            let data = instance.data(store.store_inner());
+        self.store.inner.attached(|store| {
+            instance.start_attached(store, false, |_| ())?;
+            let data = instance.data(store);
             let target = match data.imported_function(start) {
                 Some(target) => target.clone(),
                 None => FuncTarget::Wasm { instance: data, func: start },
             };
             let ty = data.module.env.function_type(start);
             let mut arguments = [id.into(), u64::from(argument.cast_unsigned())];
-            store.store_inner().call(&target, ty, &mut arguments)
+            store.call(&target, ty, &mut arguments)
         })
     }
 

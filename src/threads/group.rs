@@ -7,8 +7,9 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use updraft_jit::abi::ThreadState;
+use updraft_jit::abi::{ThreadState, pending, state};
 
+use super::pause::Pauses;
 use super::stop::{Cause, StopWord};
 use super::sync::{Condvar, Mutex, MutexGuard, lock};
 use super::waiter::Waiter;
@@ -64,16 +65,18 @@ pub struct Group {
     stop: StopWord,
     /// What came with the first cause. Held while the stop word is set, so that whoever sees the cause finds it here.
     detail: Mutex<Option<Box<dyn Any + Send>>>,
-    members: Mutex<Members>,
+    pub(super) members: Mutex<Members>,
     /// Somebody left, or the group stops.
     changed: Condvar,
+    /// Counts answers to pauses; whoever pauses the group sleeps on it.
+    pub(super) acknowledged: std::sync::atomic::AtomicU32,
     limits: Limits,
     /// For the watchdog.
     this: Weak<Group>,
 }
 
 #[derive(Debug, Default)]
-struct Members {
+pub(super) struct Members {
     /// Attached threads; the free places are in `vacant`.
     attached: Vec<Option<Member>>,
     vacant: Vec<usize>,
@@ -87,10 +90,11 @@ struct Members {
     waits: Vec<Option<ThreadId>>,
     /// Whether the watchdog runs, which repeats them too.
     watchdog: bool,
+    pub(super) pauses: Pauses,
 }
 
 /// An attached thread.
-struct Member {
+pub(super) struct Member {
     id: ThreadId,
     state: *mut ThreadState,
     target: sys::SignalTarget,
@@ -122,17 +126,39 @@ impl Member {
 
     /// Tells the thread to stop, or tells it again.
     fn stop(&self) {
+        self.tell(pending::STOP);
+    }
+
+    /// Tells the thread that something is pending, or tells it again.
+    fn tell(&self, bits: u32) {
         // SAFETY: the thread is attached, so it lives and so does its state.
         unsafe {
-            (*self.state).pending.store(1, SeqCst);
+            let word = &(*self.state).pending;
+            if word.fetch_or(bits, SeqCst) >> pending::PAUSE_SHIFT != 0 {
+                // It may stand still in a pause.
+                sys::futex::wake(word);
+            }
             self.waiter.nudge();
             self.target.interrupt();
         }
     }
+
+    pub(super) fn state(&self) -> &ThreadState {
+        // SAFETY: as above; others touch only its atomics.
+        unsafe { &*self.state }
+    }
+
+    pub(super) fn target(&self) -> &sys::SignalTarget {
+        &self.target
+    }
+
+    pub(super) fn id(&self) -> ThreadId {
+        self.id
+    }
 }
 
 impl Members {
-    fn attached(&self) -> impl Iterator<Item = &Member> {
+    pub(super) fn attached(&self) -> impl Iterator<Item = &Member> {
         self.attached.iter().flatten()
     }
 
@@ -190,6 +216,7 @@ impl Group {
             detail: Mutex::new(None),
             members: Mutex::new(Members::default()),
             changed: Condvar::new(),
+            acknowledged: std::sync::atomic::AtomicU32::new(0),
             limits,
             this: this.clone(),
         })
@@ -332,30 +359,48 @@ impl Group {
             wakers: Vec::new(),
         };
         // SAFETY: the caller's promise.
-        unsafe { (*state).leaving.store(0, Relaxed) };
+        unsafe {
+            (*state).leaving.store(0, Relaxed);
+            (*state).state.store(state::HOST, Relaxed);
+            let acknowledged = (&raw const self.acknowledged).cast_mut();
+            (*state).acknowledged.store(acknowledged, Relaxed);
+        }
         let mut members = lock(&self.members);
         // Under the lock: either the stopper finds the member there, or the stop word is seen here.
-        let pending = self.is_stopping() || members.cancelled.contains(&id);
+        let cancelled = if members.cancelled.contains(&id) { pending::STOP } else { 0 };
+        let pending = self.pending(&members) | cancelled;
         // SAFETY: the caller's promise.
-        unsafe { (*state).pending.store(u32::from(pending), SeqCst) };
+        unsafe { (*state).pending.store(pending, SeqCst) };
         let place = members.vacant.pop().unwrap_or(members.attached.len());
         if place == members.attached.len() {
             members.attached.push(None);
         }
         members.attached[place] = Some(member);
         drop(members);
+        // SAFETY: the caller's promise.
+        sys::park(unsafe { &*state });
         Attachment { group: self.clone(), place: Place(place), state, _current: current }
     }
 
-    /// Has the calling thread's attachment call `wake` when the group stops, until the guard is dropped; `None` if it stops already.
-    /// A call that has begun by then may still be running, or come, later.
-    pub fn on_stop(self: &Arc<Group>, place: Place, wake: Waker) -> Option<WakerGuard> {
+    /// Has the calling thread's attachment call `wake` when the thread must stop, until the guard is dropped. The caller asks whether
+    /// it must already: a stop that has not found the waker is seen then. A call that has begun when the guard is dropped may
+    /// still be running, or come, later.
+    pub fn on_stop(self: &Arc<Group>, place: Place, wake: Waker) -> WakerGuard {
         if let Some(member) = &mut lock(&self.members).attached[place.0] {
             member.wakers.push(wake);
         }
-        let guard = WakerGuard { group: self.clone(), place };
-        // A stop that did not find the waker has set the word before it had the lock.
-        (!self.is_stopping()).then_some(guard)
+        WakerGuard { group: self.clone(), place }
+    }
+
+    /// Ends what an attached thread runs, and nobody else: its deadline has passed. It is told again with each call.
+    pub fn end_call(&self, place: Place) {
+        let wakers = {
+            let members = lock(&self.members);
+            let Some(member) = &members.attached[place.0] else { return };
+            member.tell(pending::DEADLINE);
+            member.wakers.clone()
+        };
+        wakers.iter().for_each(|wake| wake());
     }
 
     /// Waits until nobody is attached and every spawned thread has ended; `except` is the calling thread's own id, if it is
@@ -523,6 +568,7 @@ impl Drop for Attachment {
         let mut members = lock(&self.group.members);
         members.attached[self.place.0] = None;
         members.vacant.push(self.place.0);
+        self.group.left_in_pause(&members);
         self.group.one_left(members);
     }
 }

@@ -4,6 +4,8 @@
 //! * `stop`: the word that holds the first cause.
 //! * [`ParkingLot`]: `memory.atomic.wait` and `notify`. One per shared memory.
 //! * [`ThreadPool`]: native threads that are kept for the next body. One per engine.
+//! * `pause`: standing still, all of them.
+//! * [`Timer`]: something that is to happen at a time.
 //! * `waiter`: what one native thread sleeps on.
 //!
 //! # How everyone stops
@@ -25,15 +27,19 @@ mod group;
 #[cfg(all(test, loom))]
 mod models;
 mod parking;
+mod pause;
 mod pool;
 mod stop;
 mod sync;
+mod timer;
 mod waiter;
 
 pub use group::{Attachment, Group, Limits, Place, SpawnError, Waker, WakerGuard};
 pub use parking::{ParkingLot, WaitResult};
+pub use pause::{Pause, PauseError};
 pub use pool::ThreadPool;
 pub use stop::Cause;
+pub use timer::Timer;
 
 /// Names a wasm thread within its group: 1 up to 2^29 - 1 (the range of wasi-threads), or [`MAIN_THREAD`].
 pub type ThreadId = u32;

@@ -3,6 +3,10 @@
 //! `RUSTFLAGS="--cfg loom" cargo test --release --lib models`. The stop word, the group and the parking lot are the real ones.
 //! What is written in assembly, or is a signal, is modelled here: a signal handler is a step of its thread. Some models
 //! are of a protocol with a mistake in it, and must fail: they show that the others would.
+//!
+//! That is as far as loom goes, and ThreadSanitizer needs a nightly compiler: not modelled are the steps of the real handler and of
+//! compiled code, the kernel's order of a signal and a system call that blocks (signals are repeated because of it), and more than
+//! three threads. For these there are stress tests: `tests/threads_native.rs`, `tests/stops.rs`, `tests/pause.rs`.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
@@ -324,6 +328,138 @@ fn models_of_state_and_pending() {
 #[should_panic(expected = "the code runs for ever")]
 fn models_of_looking_before_the_state_is_set() {
     model_of_state_and_pending(true);
+}
+
+/// A model of a pause, as `vm::sys`'s `park` has it: the thread's word and answer, and memory that it writes while it is not outside. What the
+/// thread and the pauser sleep on are loom's condition variables in place of futexes.
+struct Pausable {
+    pending: AtomicU32,
+    parked: AtomicU32,
+    signal: AtomicBool,
+    lock: loom::sync::Mutex<()>,
+    changed: loom::sync::Condvar,
+    memory: UnsafeCell<u32>,
+}
+
+// SAFETY: loom checks that accesses to the cell do not race.
+unsafe impl Sync for Pausable {}
+
+impl Pausable {
+    fn tell(&self) {
+        let _guard = self.lock.lock().unwrap();
+        self.changed.notify_all();
+    }
+
+    fn wait_while(&self, asleep: impl Fn() -> bool) {
+        let mut guard = self.lock.lock().unwrap();
+        while asleep() {
+            guard = self.changed.wait(guard).unwrap();
+        }
+    }
+
+    fn acknowledge(&self) {
+        let pause = self.pending.load(Acquire);
+        if pause != 0 {
+            self.parked.store(pause, Release);
+            self.tell();
+        }
+    }
+
+    fn park(&self) {
+        loop {
+            let now = self.pending.load(Acquire);
+            if now == 0 {
+                return;
+            }
+            self.acknowledge();
+            self.wait_while(|| self.pending.load(Acquire) == now);
+        }
+    }
+
+    /// Writes memory as a running thread does.
+    fn write(&self) {
+        // SAFETY: loom checks it.
+        self.memory.with_mut(|memory| unsafe { *memory += 1 });
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum At {
+    Native,
+    Host,
+    Outside,
+}
+
+/// The thread's side: compiled code, a builtin, a function of the embedder. `look_first` is the mistake.
+fn run_pausable(shared: &Pausable, look_first: bool) {
+    let handler = |at: At| {
+        if shared.signal.swap(false, AcqRel) && shared.pending.load(Relaxed) != 0 {
+            match at {
+                At::Native => shared.park(),
+                At::Outside => shared.acknowledge(),
+                At::Host => {}
+            }
+        }
+    };
+    let look = || {
+        if shared.pending.load(Acquire) != 0 {
+            shared.park();
+        }
+    };
+    handler(At::Native);
+    shared.write();
+    handler(At::Native);
+    handler(At::Host);
+    // go_outside, and back
+    handler(At::Outside);
+    if look_first {
+        look();
+        handler(At::Outside);
+        handler(At::Host);
+    } else {
+        handler(At::Host);
+        look();
+    }
+    shared.write();
+    handler(At::Host);
+    // It leaves the group, which is an answer too.
+    shared.parked.store(u32::MAX, Release);
+    shared.tell();
+}
+
+fn model_of_pausing(look_first: bool) {
+    loom::model(move || {
+        let shared = Arc::new(Pausable {
+            pending: AtomicU32::new(0),
+            parked: AtomicU32::new(0),
+            signal: AtomicBool::new(false),
+            lock: loom::sync::Mutex::new(()),
+            changed: loom::sync::Condvar::new(),
+            memory: UnsafeCell::new(0),
+        });
+        let paused = shared.clone();
+        let runner = thread::spawn(move || run_pausable(&paused, look_first));
+        shared.pending.store(1, SeqCst);
+        shared.signal.swap(true, AcqRel);
+        shared.wait_while(|| shared.parked.load(Acquire) == 0);
+        // SAFETY: loom checks it: the thread stands still, is outside, or has left.
+        let seen = shared.memory.with(|memory| unsafe { *memory });
+        assert!(seen <= 2);
+        shared.pending.store(0, SeqCst);
+        shared.tell();
+        runner.join().unwrap();
+    });
+}
+
+#[test]
+fn models_of_pausing() {
+    model_of_pausing(false);
+}
+
+#[test]
+#[should_panic(expected = "Causality violation")]
+fn models_of_coming_back_before_the_state_is_set() {
+    model_of_pausing(true);
 }
 
 /// A compile worker writes code and what belongs to it (an invoker, a line table), and publishes the entry; threads that

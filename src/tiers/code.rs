@@ -143,7 +143,6 @@ pub(crate) struct CodeRange {
 pub(crate) struct CodePlace {
     pub func: u32,
     /// Bytes from the start of the symbol.
-    #[cfg_attr(not(feature = "llvm"), expect(dead_code, reason = "no compiler, no machine code"))]
     pub offset: usize,
     #[cfg(feature = "llvm")]
     pub made: Option<(updraft_jit::Symbol, std::sync::Arc<updraft_jit::Recipe>)>,

@@ -30,7 +30,7 @@ use crate::engine::Config;
 use crate::error::Error;
 use crate::module::{Module, ModuleError};
 use crate::observe::events::event;
-use crate::vm::VmThread;
+use crate::vm::{VmThread, sys};
 use code::threshold;
 use queue::{Request, Waiter};
 use std::sync::Arc;
@@ -116,7 +116,9 @@ fn compile_now(
     request.waiter = Some(waiter.clone());
     submit(thread.id, request);
     let outer = thread.begin(activity::COMPILE);
-    let served = waiter.wait(|| thread.abi.pending.load(Ordering::Acquire) != 0);
+    sys::go_outside(&thread.abi);
+    let served = waiter.wait(|| sys::must_end(&thread.abi));
+    sys::come_inside(&thread.abi);
     thread.begin(outer);
     if served { Ok(()) } else { Err(Stopping) }
 }

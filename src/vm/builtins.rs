@@ -5,7 +5,7 @@
 //! signal unwinds over them; the rest hold nothing that could be lost.
 
 use super::hooks::{self, thread};
-use super::{InstanceData, LinearMemory, exceptions, sys};
+use super::{InstanceData, LinearMemory, doors, exceptions, sys};
 use crate::module::ElementItems;
 use crate::store::eval;
 use crate::threads::WaitResult;
@@ -19,37 +19,10 @@ pub(crate) fn addresses() -> Vec<(Builtin, usize)> {
 }
 
 fn address(builtin: Builtin) -> usize {
-    match builtin {
-        Builtin::Enter => enter as *const () as usize,
-        Builtin::CallIndirect => call_indirect as *const () as usize,
-        Builtin::TailCallIndirect => tail_call_indirect as *const () as usize,
-        Builtin::CallRef => call_ref as *const () as usize,
-        Builtin::TailCallRef => tail_call_ref as *const () as usize,
-        Builtin::Throw => throw as *const () as usize,
-        Builtin::ThrowRef => throw_ref as *const () as usize,
-        Builtin::Caught => caught as *const () as usize,
-        Builtin::Catch => catch as *const () as usize,
-        Builtin::TailPending => tail_pending as *const () as usize,
+    doors::address(builtin).unwrap_or_else(|| match builtin {
         Builtin::Raise => sys::raise_address(),
-        Builtin::RaisePending => sys::raise_pending_address(),
-        Builtin::Budget => budget as *const () as usize,
-        Builtin::MemoryGrow => memory_grow as *const () as usize,
-        Builtin::MemoryInit => memory_init as *const () as usize,
-        Builtin::MemoryCopy => memory_copy as *const () as usize,
-        Builtin::MemoryFill => memory_fill as *const () as usize,
-        Builtin::DataDrop => data_drop as *const () as usize,
-        Builtin::TableGet => table_get as *const () as usize,
-        Builtin::TableSet => table_set as *const () as usize,
-        Builtin::TableGrow => table_grow as *const () as usize,
-        Builtin::TableFill => table_fill as *const () as usize,
-        Builtin::TableCopy => table_copy as *const () as usize,
-        Builtin::TableInit => table_init as *const () as usize,
-        Builtin::ElemDrop => elem_drop as *const () as usize,
-        Builtin::GlobalSetRef => global_set_ref as *const () as usize,
-        Builtin::AtomicNotify => atomic_notify as *const () as usize,
-        Builtin::AtomicWait32 => atomic_wait32 as *const () as usize,
-        Builtin::AtomicWait64 => atomic_wait64 as *const () as usize,
-    }
+        _ => sys::raise_pending_address(),
+    })
 }
 
 /// Runs `body` in state HOST if the thread was in compiled code. If that must stop afterwards, this does not return: the caller holds
@@ -64,9 +37,13 @@ unsafe fn in_host<T>(ctx: *mut VmContext, body: impl FnOnce() -> T) -> T {
         }
         sys::leave_native(abi);
         let result = body();
-        if sys::back_to_native(abi) != 0 {
-            drop(result);
-            sys::stop_segment(abi);
+        while sys::back_to_native(abi) != 0 {
+            sys::leave_native(abi);
+            sys::park(&*abi);
+            if sys::must_end(&*abi) {
+                drop(result);
+                sys::stop_segment(abi);
+            }
         }
         result
     }
@@ -114,7 +91,7 @@ pub(crate) unsafe extern "C" fn call_indirect(
     unsafe { tail_call_indirect(ctx, table, index, ty, slots, NO_FRAME) }
 }
 
-unsafe extern "C" fn tail_call_indirect(
+pub(crate) unsafe extern "C" fn tail_call_indirect(
     ctx: *mut VmContext,
     table: u32,
     index: u64,
@@ -146,7 +123,7 @@ pub(crate) unsafe extern "C" fn call_ref(
     unsafe { tail_call_ref(ctx, reference, slots, NO_FRAME) }
 }
 
-unsafe extern "C" fn tail_call_ref(
+pub(crate) unsafe extern "C" fn tail_call_ref(
     ctx: *mut VmContext,
     reference: u64,
     slots: *mut u64,
@@ -183,18 +160,22 @@ pub(crate) unsafe extern "C" fn throw_ref(ctx: *mut VmContext, reference: u64) -
     status::FAILED
 }
 
-unsafe extern "C" fn caught(ctx: *mut VmContext) -> *const u8 {
+pub(crate) unsafe extern "C" fn caught(ctx: *mut VmContext) -> *const u8 {
     // SAFETY: by the module's contract.
     unsafe { hooks::in_flight(ctx).cast() }
 }
 
-unsafe extern "C" fn catch(ctx: *mut VmContext, keep: u32) -> u32 {
+pub(crate) unsafe extern "C" fn catch(ctx: *mut VmContext, keep: u32) -> u32 {
     // SAFETY: by the module's contract.
     unsafe { in_host(ctx, || exceptions::catch(ctx, keep != 0)) }
     status::DONE
 }
 
-unsafe extern "C" fn tail_pending(ctx: *mut VmContext, slots: *mut u64, frame: *const u8) -> u32 {
+pub(crate) unsafe extern "C" fn tail_pending(
+    ctx: *mut VmContext,
+    slots: *mut u64,
+    frame: *const u8,
+) -> u32 {
     // SAFETY: by the module's contract.
     unsafe {
         if thread(ctx).tail().is_none() {
@@ -241,6 +222,7 @@ unsafe fn in_parts(ctx: *mut VmContext, len: usize, mut work: impl FnMut(usize, 
             let abi = (*ctx).thread;
             if (*abi).pending.load(Ordering::Relaxed) != 0
                 && (*abi).state.load(Ordering::Relaxed) == state::HOST
+                && hooks::checkpoint(&*abi)
             {
                 hooks::fail_stopped(thread(ctx));
                 return 1;
@@ -530,16 +512,16 @@ unsafe fn atomic_wait(
             let deadline = u64::try_from(timeout)
                 .ok()
                 .and_then(|ns| Instant::now().checked_add(Duration::from_nanos(ns)));
-            let group = thread(ctx).group.clone();
+            let state = &*(*ctx).thread;
             let outer = thread(ctx).begin(activity::WAIT);
-            let pending = &(*(*ctx).thread).pending;
+            sys::go_outside(state);
             let result = memory(ctx, index).parking().wait_unless(
                 address,
                 || is_expected(target),
                 deadline,
-                // The thread may have to stop alone, too.
-                || group.is_stopping() || pending.load(Ordering::Acquire) != 0,
+                || sys::must_end(state),
             );
+            sys::come_inside(state);
             thread(ctx).begin(outer);
             match result {
                 WaitResult::Woken => 0,

@@ -17,7 +17,7 @@ use crate::interp;
 use crate::observe::sampler;
 use crate::tiers::{self, Tier};
 use std::sync::atomic::Ordering;
-use updraft_jit::abi::{ExceptionDesc, Ref, TrapCode, VmContext, activity, status};
+use updraft_jit::abi::{ExceptionDesc, Ref, ThreadState, TrapCode, VmContext, activity, status};
 use updraft_jit::env::{slots, slots_of};
 use wasmparser::{FuncType, ValType};
 
@@ -103,9 +103,16 @@ pub(crate) unsafe fn source<'a>(ctx: *mut VmContext) -> interp::Source<'a> {
     interp::Source { code: &module.code.interp, env: &module.env, bytes: &module.bytes }
 }
 
-/// Records that the group stops this thread.
+/// Something is pending: waits for the end of a pause. Whether the thread must stop.
+#[cold]
+pub(crate) fn checkpoint(thread: &ThreadState) -> bool {
+    sys::park(thread);
+    sys::must_end(thread)
+}
+
+/// Records that the group stops this thread, or its deadline.
 pub(crate) fn fail_stopped(thread: &mut VmThread) {
-    thread.fail(Error::Stopped(thread.group.stopped()));
+    thread.fail(Error::Stopped(thread.stopped()));
 }
 
 /// The first call of a function that has neither bytecode nor machine code: gives it one and returns where the interpreter enters
@@ -159,6 +166,9 @@ pub(crate) unsafe fn call_target(
             let count = slots_len(ty);
             let stack = thread.abi.value_sp;
             let outer = thread.begin(activity::HOST);
+            if host.outside {
+                sys::go_outside(&thread.abi);
+            }
             // SAFETY: by contract the slots are valid; the host function may not keep them.
             let result = unsafe {
                 (host.func)(
@@ -167,12 +177,15 @@ pub(crate) unsafe fn call_target(
                 )
             };
             thread.abi.value_sp = stack;
+            if host.outside {
+                sys::come_inside(&thread.abi);
+            }
             thread.begin(outer);
             if let Err(error) = result {
                 thread.fail(error);
                 return 1;
             }
-            if thread.abi.pending.load(Ordering::Acquire) != 0 {
+            if thread.abi.pending.load(Ordering::Acquire) != 0 && checkpoint(&thread.abi) {
                 fail_stopped(thread);
                 return 1;
             }
@@ -268,7 +281,10 @@ unsafe fn execute(
     // SAFETY: the value stack has room for the arguments, checked above.
     unsafe {
         std::ptr::copy(arguments, frame, slots(ty.params()) as usize);
+        let activation = thread.activate(instance, false);
+        (*(*ctx).thread.cast::<VmThread>()).activation = &raw const activation;
         let status = interp::execute(ctx, func, frame);
+        self::thread(ctx).deactivate(&activation);
         if status == status::DONE {
             std::ptr::copy(frame, results, slots(ty.results()) as usize);
         }
@@ -588,7 +604,17 @@ unsafe fn enter(
         let stack = (*abi).value_sp;
         let outer = std::mem::replace(&mut thread(ctx).invoked, invoked);
         (*abi).ctx = ctx;
-        let status = sys::enter_native(abi, f, ctx, slots, code);
+        let activation = thread(ctx).activate(InstanceData::of(ctx), true);
+        (*abi.cast::<VmThread>()).activation = &raw const activation;
+        let mut status = sys::enter_native(abi, f, ctx, slots, code);
+        while status == 2 && !sys::must_end(&*abi) {
+            // A pause was pending, and nothing was run.
+            thread(ctx).deactivate(&activation);
+            sys::park(&*abi);
+            (*abi.cast::<VmThread>()).activation = &raw const activation;
+            status = sys::enter_native(abi, f, ctx, slots, code);
+        }
+        thread(ctx).deactivate(&activation);
         (*abi).value_sp = stack;
         (*abi).ctx = ctx;
         let thread = thread(ctx);
@@ -610,7 +636,7 @@ unsafe fn refill(ctx: *mut VmContext) -> bool {
     // SAFETY: by contract; the budget belongs to this thread.
     unsafe {
         *(*ctx).budget.get() = (*ctx).budget_quantum;
-        (*(*ctx).thread).pending.load(Ordering::Acquire) != 0
+        (*(*ctx).thread).pending.load(Ordering::Acquire) != 0 && checkpoint(&*(*ctx).thread)
     }
 }
 
@@ -686,29 +712,10 @@ pub(crate) unsafe fn record_native(
     if let Some(code) = TrapCode::from_u32(code) {
         thread.trap(code);
     }
-    let module = &instance.module;
-    let (mut pc, mut fp) = (pc, fp);
-    let mut in_entry = false;
-    loop {
-        // A return address may lie behind its function: look at the call before it.
-        if let Some(place) = module.code.find(pc.wrapping_sub(1)) {
-            // Quick code that called an entry into a loop only waits for what is the same activation of the function.
-            let continued = std::mem::replace(&mut in_entry, place.is_loop_entry());
-            if !continued {
-                thread.add_frame(module, place.func, Place::Machine(place));
-            }
-        }
-        if fp >= base || fp == 0 || !fp.is_multiple_of(8) {
-            return;
-        }
-        // SAFETY: compiled functions keep frame pointers, so `fp` points to the saved one and the return address.
-        let outer = unsafe {
-            pc = *(fp as *const usize).add(1);
-            *(fp as *const usize)
-        };
-        if outer <= fp {
-            return;
-        }
-        fp = outer;
+    // SAFETY: by contract.
+    unsafe {
+        super::walk::native_frames(&instance.module, pc, fp, base, |func, place| {
+            thread.add_frame(&instance.module, func, place);
+        });
     }
 }

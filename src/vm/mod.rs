@@ -8,6 +8,7 @@
 )]
 
 pub(crate) mod builtins;
+mod doors;
 pub(crate) mod exceptions;
 pub(crate) mod hooks;
 pub(crate) mod instance;
@@ -16,6 +17,7 @@ pub(crate) mod refs;
 pub(crate) mod sys;
 pub(crate) mod table;
 pub(crate) mod thread;
+pub(crate) mod walk;
 
 pub(crate) use instance::InstanceData;
 pub(crate) use memory::LinearMemory;

@@ -3,8 +3,9 @@
 use super::InstanceData;
 use super::exceptions::ExceptionBox;
 use super::refs::FuncTarget;
-use super::sys::ValueStack;
-use crate::error::{Error, Frame, Trap};
+use super::sys::{self, ValueStack};
+use super::walk::Activation;
+use crate::error::{Error, Frame, Stopped, Trap};
 use crate::exception::Exception;
 use crate::interp::{BytecodePlace, Offsets};
 use crate::module::Module;
@@ -12,7 +13,7 @@ use crate::threads::{self, Group};
 use crate::tiers::CodePlace;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use updraft_jit::abi::{Sampled, ThreadState, TrapCode};
+use updraft_jit::abi::{Sampled, ThreadState, TrapCode, pending};
 
 /// Native stack that runtime code may count on once it has been entered, in bytes.
 pub(crate) const HOST_RESERVE: usize = 256 << 10;
@@ -41,6 +42,8 @@ pub(crate) struct VmThread {
     pub depth: u32,
     /// Where the group keeps the thread while one is.
     pub place: threads::Place,
+    /// The innermost stay in the interpreter or in compiled code.
+    pub activation: *const Activation,
     /// State of the generator for the random strategy; 0 before its first use.
     random: u64,
 }
@@ -105,6 +108,7 @@ impl VmThread {
             invoked: false,
             depth: 0,
             place: threads::Place::default(),
+            activation: std::ptr::null(),
             random: 0,
         })
     }
@@ -133,6 +137,31 @@ impl VmThread {
         let outer = doing.load(Ordering::Relaxed);
         doing.store(activity, Ordering::Relaxed);
         outer
+    }
+
+    /// A new innermost activation, to be stored where it stays until [`VmThread::deactivate`].
+    pub fn activate(&self, instance: *const InstanceData, native: bool) -> Activation {
+        let left = (self.abi.exit_pc, self.abi.exit_fp);
+        Activation { outer: self.activation, instance, native, left }
+    }
+
+    /// Ends the innermost activation.
+    pub fn deactivate(&mut self, activation: &Activation) {
+        (self.abi.exit_pc, self.abi.exit_fp) = activation.left;
+        self.activation = activation.outer;
+    }
+
+    /// Why the thread must stop: its group's cause, or its own deadline.
+    pub fn stopped(&self) -> Stopped {
+        match self.abi.pending.load(Ordering::Acquire) & pending::ENDS {
+            pending::DEADLINE if !self.group.is_stopping() => Stopped::TimedOut,
+            _ => self.group.stopped(),
+        }
+    }
+
+    /// Whether the thread must stop.
+    pub fn is_stopping(&self) -> bool {
+        sys::must_end(&self.abi) || self.group.is_stopping()
     }
 
     /// The next random number of this thread: xorshift64* (Vigna, 2014), seeded by `seed` and the thread's id.

@@ -6,7 +6,7 @@
 //! instructions. Either way the results lie where the arguments lay and, if there is one, in the accumulator, when control
 //! comes back.
 
-use super::{Source, Value, calls_out, fail, trap};
+use super::{Source, Value, calls_out, calls_out_for, fail, trap};
 use crate::interp::dispatch::{
     Ctx, Fp, Handler, Ip, MemoryLength, Operands, Out, Regs, Slot, done, handler, next, slow_path,
 };
@@ -226,7 +226,7 @@ handler! {
     fn entry_first[](r) {
         let mut at = r.operands();
         let (func, count) = (at.u32(), at.u16());
-        calls_out(&r, u32::from(count));
+        calls_out_for(&r, u32::from(count), Link::passed(&r));
         let entry = hooks::first_call(r.ctx.0, func);
         if entry.is_null() {
             return fail_in_caller(r, Link::passed(&r));
@@ -239,7 +239,7 @@ handler! {
         let mut at = r.operands();
         let (func, count) = (at.u32(), at.u16());
         let link = Link::passed(&r);
-        calls_out(&r, u32::from(count));
+        calls_out_for(&r, u32::from(count), link);
         let status = if link.is_outermost() {
             hooks::tail_import(r.ctx.0, func, r.fp.0)
         } else {
@@ -253,7 +253,7 @@ handler! {
         let mut at = r.operands();
         let (func, count) = (at.u32(), at.u16());
         let link = Link::passed(&r);
-        calls_out(&r, u32::from(count));
+        calls_out_for(&r, u32::from(count), link);
         let status = hooks::call_native(r.ctx.0, func, r.fp.0);
         called(r, link, status, count != 0)
     }

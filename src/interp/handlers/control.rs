@@ -1,6 +1,6 @@
 //! Branches and the budget.
 
-use super::{Binary, Entry, Link, Source, Value, called, calls_out, fail, trap};
+use super::{Binary, Entry, Link, Source, Value, called, calls_out, calls_out_for, fail, trap};
 use crate::interp::code::Site;
 use crate::interp::dispatch::{Handler, Ip, Operands, Out, Regs, done, handler, next, slow_path};
 use crate::interp::outside::{Budget, hooks};
@@ -116,7 +116,8 @@ handler! {
             Budget::Osr(entry) => {
                 // The results may be written over the link.
                 let link = Link::read(r.fp, site.link);
-                // If it fails, the machine code has added this function's frame.
+                // The machine code is this activation of the function from now on: if it fails, it has added the frame.
+                calls_out_for(&r, site.frame, link);
                 let status = hooks::enter_osr(r.ctx.0, entry, r.fp.0);
                 called(r, link, status, true)
             }

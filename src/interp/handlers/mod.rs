@@ -259,9 +259,26 @@ pub(crate) unsafe fn fail(r: Regs) -> Out {
     unsafe { slow_path(&RAISE, r) }
 }
 
-/// Publishes that the value stack is in use up to `slots` above the frame pointer, before other code runs.
+/// Publishes that the value stack is in use up to `slots` above the frame pointer, and which instruction runs, before other code does.
 #[inline(always)]
 pub(crate) unsafe fn calls_out(r: &Regs, slots: u32) {
     // SAFETY: the contract.
-    unsafe { (*(*r.ctx.0).thread).value_sp = r.fp.0.add(slots as usize) }
+    unsafe {
+        let thread = (*r.ctx.0).thread;
+        (*thread).value_sp = r.fp.0.add(slots as usize);
+        (*thread).exit_pc = r.ip.0 as usize;
+        (*thread).exit_fp = r.fp.0 as usize;
+    }
+}
+
+/// The same for an entry, in whose place other code runs: what is running is the call that it was passed.
+#[inline(always)]
+pub(crate) unsafe fn calls_out_for(r: &Regs, slots: u32, link: Link) {
+    // SAFETY: the contract.
+    unsafe {
+        let thread = (*r.ctx.0).thread;
+        (*thread).value_sp = r.fp.0.add(slots as usize);
+        (*thread).exit_pc = link.ip.0 as usize | 1;
+        (*thread).exit_fp = link.fp.0 as usize;
+    }
 }

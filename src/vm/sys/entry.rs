@@ -29,7 +29,7 @@ pub(super) const RAISED: u32 = 1;
 pub(super) const STOPPED: u32 = 2;
 
 /// From the save area up to the frame base (the `rbp` of `enter_native`).
-pub(super) const SAVE_TO_BASE: usize = 64;
+pub const SAVE_TO_BASE: usize = 64;
 /// From the frame pointer of the function that was entered up to the save area: `enter_native`'s call has pushed the
 /// return address there, and the function the caller's frame pointer.
 const FRAME_TO_SAVE: usize = 16;
@@ -38,7 +38,7 @@ const SAVE_MXCSR: usize = 0;
 /// In the save area: the x87 control word (2 bytes).
 const SAVE_X87: usize = 4;
 /// In the save area: the previous save area.
-const SAVE_PREVIOUS: usize = 8;
+pub const SAVE_PREVIOUS: usize = 8;
 
 /// Called in HOST state, with no lock held by compiled code, to record a trap of compiled code with its backtrace.
 ///
@@ -105,7 +105,7 @@ macro_rules! return_from_segment {
 /// * 0: `f` returned.
 /// * 1: the code raised, or faulted; the recorder was called.
 /// * 2: the thread must stop: `pending` was set, or the stop signal came. What the code did is lost, even if it had
-///   just recorded a cause.
+///   just recorded a cause. If the thread need not stop after all, `pending` was set for a pause, and nothing was run.
 ///
 /// # Safety
 /// * `thread` is this thread's state (see [`set_current`](super::set_current)), in HOST, and `f` is code that follows
@@ -284,7 +284,7 @@ pub unsafe fn leave_native(thread: *mut ThreadState) {
     compiler_fence(std::sync::atomic::Ordering::SeqCst);
 }
 
-/// Ends what [`leave_native`] began. Nonzero: the thread must stop, and the builtin calls [`stop_segment`].
+/// Ends what [`leave_native`] began. Nonzero: the thread must pause, or stop, for which the builtin calls [`stop_segment`].
 ///
 /// # Safety
 /// As [`leave_native`]. By now everything with a destructor is gone: from here to its return the builtin may be

@@ -16,7 +16,12 @@ pub fn wait(word: &AtomicU32, expected: u32, timeout: Option<Duration>) {
     let _ = futex::wait(word, Flags::PRIVATE, expected, timeout.as_ref());
 }
 
-/// Wakes one sleeper.
+/// Wakes all sleepers.
+pub fn wake_all(word: &AtomicU32) {
+    let _ = futex::wake(word, Flags::PRIVATE, i32::MAX as u32);
+}
+
+/// Wakes one sleeper. Async-signal-safe, as is [`wait`].
 pub fn wake(word: &AtomicU32) {
     let _ = futex::wake(word, Flags::PRIVATE, 1);
 }

@@ -6,6 +6,7 @@
 //! * `stack`: the bounds of native stacks, alternate stacks for handlers, value stacks.
 //! * `native_thread`: threads on stacks of our own.
 //! * `futex`: sleeping on a word.
+//! * `park`: standing still while the group is paused.
 //!
 //! # The protocol between entry and handlers
 //!
@@ -21,6 +22,8 @@
 //! 3. A builtin that takes locks or blocks sets HOST first ([`leave_native`]), and at its end NATIVE, and looks
 //!    at `pending` again ([`back_to_native`]).
 //!
+//! A third state, OUTSIDE, is HOST with a promise that matters to pauses alone: see `park`.
+//!
 //! What remains is a signal that comes just before a blocking system call in HOST. It is lost, so the stopper
 //! repeats it until the thread has answered (see [`crate::threads`]).
 //!
@@ -35,15 +38,17 @@ mod entry;
 pub mod futex;
 mod mmap;
 mod native_thread;
+mod park;
 mod signal;
 mod stack;
 
 pub use entry::{
-    Recorder, back_to_native, enter_native, is_first_frame, leave_native, raise_address,
-    raise_pending_address, stop_segment,
+    Recorder, SAVE_PREVIOUS, SAVE_TO_BASE, back_to_native, enter_native, is_first_frame,
+    leave_native, raise_address, raise_pending_address, stop_segment,
 };
 pub use mmap::Reservation;
 pub use native_thread::{NativeThread, StackSizes, name_thread, own_value_stack, trim_own_stacks};
+pub use park::{Inside, come_inside, go_outside, must_end, park};
 pub use signal::{
     CurrentGuard, SampleHook, SignalTarget, current_thread, install, prepare_thread, set_current,
     set_sample_hook, stop_signal,

@@ -18,7 +18,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use updraft_jit::abi::{ThreadState, TrapCode, sample, state};
 
 use super::entry::{self, RAISED, RECORDER, Recorder, SAVE_TO_BASE, STOPPED, leave_segment};
-use super::{mmap, stack};
+use super::{mmap, park, stack};
 
 /// How far from the end of the stack a fault, and the stack pointer, may be to count as an overflow.
 const OVERFLOW_SLACK: usize = 128 * 1024;
@@ -56,10 +56,11 @@ pub fn current_thread() -> *mut ThreadState {
 /// `thread` outlives the guard, and so does every context that its `ctx` points to meanwhile. Guards of one thread
 /// are dropped in reverse order.
 pub unsafe fn set_current(thread: *mut ThreadState) -> CurrentGuard {
-    CurrentGuard {
-        previous: LOCAL.with(|local| local.current.replace(thread)),
-        not_send: PhantomData,
-    }
+    let previous = LOCAL.with(|local| local.current.get());
+    // SAFETY: the caller's promise.
+    unsafe { (*thread).outer = previous };
+    LOCAL.with(|local| local.current.set(thread));
+    CurrentGuard { previous, not_send: PhantomData }
 }
 
 /// See [`set_current`].
@@ -251,16 +252,44 @@ extern "C" fn on_stop(_signal: c_int, _info: *mut libc::siginfo_t, context: *mut
         // SAFETY: the context of this handler.
         unsafe { take_sample(thread, &(*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs) };
     }
+    let mut outer = thread.outer;
+    // SAFETY: as above.
+    while let Some(thread) = unsafe { outer.as_ref() } {
+        if thread.state.load(Relaxed) == state::OUTSIDE {
+            park::acknowledge(thread);
+        }
+        outer = thread.outer;
+    }
     if thread.pending.load(Relaxed) == 0 {
         // Meant for a run that is over.
         return;
     }
-    if thread.state.load(Relaxed) == state::NATIVE {
-        // SAFETY: the context of this handler; NATIVE says that the save area is complete.
-        unsafe { leave_by_context(current, context.cast(), STOPPED) };
-    } else if !thread.ctx.is_null() {
-        // SAFETY: `set_current`'s promise. Not i64::MIN: the code goes on subtracting.
-        unsafe { (*thread.ctx).budget.get().write_volatile(-1) };
+    match thread.state.load(Relaxed) {
+        state::NATIVE => {
+            if !park::must_end(thread) {
+                // SAFETY: the context of this handler.
+                let registers = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
+                for (to, from) in
+                    thread.interrupted.iter().zip([libc::REG_RIP, libc::REG_RBP, libc::REG_RSP])
+                {
+                    to.store(registers[from as usize] as usize, Relaxed);
+                }
+                park::park(thread);
+            }
+            if park::must_end(thread) {
+                // SAFETY: the context of this handler; NATIVE says that the save area is complete.
+                unsafe { leave_by_context(current, context.cast(), STOPPED) };
+            }
+        }
+        at => {
+            if at == state::OUTSIDE {
+                park::acknowledge(thread);
+            }
+            if !thread.ctx.is_null() {
+                // SAFETY: `set_current`'s promise. Not i64::MIN: the code goes on subtracting.
+                unsafe { (*thread.ctx).budget.get().write_volatile(-1) };
+            }
+        }
     }
 }
 
