@@ -81,6 +81,15 @@ impl Guest {
         at
     }
 
+    /// How much memory is in use; [`release`](Self::release) goes back to it.
+    pub fn mark(&self) -> u64 {
+        self.next.load(Ordering::SeqCst)
+    }
+
+    pub fn release(&self, mark: u64) {
+        self.next.store(mark, Ordering::SeqCst);
+    }
+
     pub fn put(&self, bytes: &[u8]) -> u64 {
         let at = self.alloc(bytes.len() as u64);
         self.memory().write_bytes(at, bytes).unwrap();

@@ -154,6 +154,7 @@ pub struct WasiCtxBuilder {
     stdio: [Stdio; 3],
     preopens: Vec<Preopen>,
     sockets: Vec<Socket>,
+    by_steps: bool,
 }
 
 impl Default for WasiCtxBuilder {
@@ -168,6 +169,7 @@ impl Default for WasiCtxBuilder {
             ],
             preopens: Vec::new(),
             sockets: Vec::new(),
+            by_steps: false,
         }
     }
 }
@@ -275,6 +277,14 @@ impl WasiCtxBuilder {
         self
     }
 
+    /// Has paths walked component by component, as is done where the kernel lacks `openat2`. For tests of
+    /// that way on kernels that have it.
+    #[doc(hidden)]
+    pub fn resolve_by_steps(mut self) -> Self {
+        self.by_steps = true;
+        self
+    }
+
     /// Opens the directories, starts to listen, and makes the context. Descriptors are 0 to 2 for the
     /// standard streams, then directories, then sockets, each in the order they were given.
     ///
@@ -308,7 +318,7 @@ impl WasiCtxBuilder {
             entries.push(stdio_entry(fd, stdio)?);
         }
         for preopen in self.preopens {
-            entries.push(open_preopen(preopen)?);
+            entries.push(open_preopen(preopen, self.by_steps)?);
         }
         let mut listeners = Vec::new();
         for socket in self.sockets {
@@ -418,7 +428,7 @@ pub(super) fn host_filetype(fd: i32, stat: &libc::stat) -> FileType {
     if kind == libc::SOCK_DGRAM { FileType::SocketDgram } else { FileType::SocketStream }
 }
 
-fn open_preopen(preopen: Preopen) -> Result<Entry, WasiCtxError> {
+fn open_preopen(preopen: Preopen, by_steps: bool) -> Result<Entry, WasiCtxError> {
     let Preopen { host, guest, read_only } = preopen;
     if guest.is_empty() || guest.contains('\0') {
         return Err(WasiCtxError::GuestPath { host, guest });
@@ -430,6 +440,7 @@ fn open_preopen(preopen: Preopen) -> Result<Entry, WasiCtxError> {
     };
     let file = File {
         read_only,
+        by_steps,
         preopen: Some(guest.into_bytes()),
         ..File::new(Backing::Owned(directory), FileType::Directory)
     };

@@ -32,6 +32,8 @@ pub(super) struct File {
     pub syncs: FdFlags,
     /// Below a read-only directory: whatever would change the file system gives `rofs`.
     pub read_only: bool,
+    /// Of a directory: resolve paths without `openat2`.
+    pub by_steps: bool,
     /// The guest's name of a preopened directory.
     pub preopen: Option<Vec<u8>>,
     /// Of a directory: where `fd_readdir` has come to.
@@ -46,6 +48,7 @@ impl File {
             filetype,
             syncs: FdFlags::empty(),
             read_only: false,
+            by_steps: false,
             preopen: None,
             listing: Listing::default(),
         }

@@ -4,11 +4,11 @@ use super::ctx::{applicable_rights, host_filetype};
 use super::descriptor::times;
 use super::errno::Errno;
 use super::fd_table::{Backing, Entry, File};
-use super::resolve::{self, GuestPath, Name};
+use super::resolve::{self, GuestPath, Name, Root};
 use super::sys::{self, Failure, Outcome, call};
 use super::types::{FdFlags, FileType, FstFlags, LookupFlags, OFlags, Rights, filestat};
 use super::{Host, WasiCtx};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 
 /// A directory that the guest names by its descriptor.
@@ -26,18 +26,18 @@ impl Directory {
         if directory.0.file.read_only { Err(Errno::Rofs) } else { Ok(directory) }
     }
 
-    fn fd(&self) -> Result<BorrowedFd<'_>, Errno> {
+    fn root(&self) -> Result<Root<'_>, Errno> {
         match &self.0.file.backing {
-            Backing::Owned(fd) => Ok(std::os::fd::AsFd::as_fd(fd)),
-            // Only what was opened as a directory has that type.
-            _ => Err(Errno::Notdir),
+            Backing::Owned(fd) => Ok(Root { fd: fd.as_fd(), by_steps: self.0.file.by_steps }),
+            // A standard stream, which has none of the rights to paths.
+            _ => Err(Errno::Notcapable),
         }
     }
 
     /// Reads a path of the guest and resolves all but its last component.
     fn name(&self, host: &dyn Host, path: u64, len: u32) -> Outcome<Name<'_>> {
         let path = GuestPath::read(host.memory(), path, len)?;
-        Name::resolve(host, self.fd()?, &path)
+        Name::resolve(host, self.root()?, &path)
     }
 
     /// Opens a path of the guest without access to its contents.
@@ -45,7 +45,7 @@ impl Directory {
         let nofollow = nofollow(LookupFlags::from_guest(lookup)?);
         let path = GuestPath::read(host.memory(), path, len)?;
         let flags = libc::O_PATH | libc::O_CLOEXEC | nofollow;
-        resolve::open(host, self.fd()?, path.as_c_str(), flags, 0)
+        resolve::open(host, self.root()?, path.as_c_str(), flags, 0)
     }
 }
 
@@ -110,7 +110,8 @@ pub(super) fn path_rename(
     let new_dir = Directory::get_writable(ctx, new_fd, Rights::PATH_RENAME_TARGET)?;
     let old = old_dir.name(host, old_path, old_len)?;
     let new = new_dir.name(host, new_path, new_len)?;
-    if (old.slash || new.slash) && !old.is_directory(host)? {
+    // Of "." the kernel says by itself that it cannot be renamed.
+    if (old.slash || new.slash) && !old.is_dot() && !new.is_dot() && !old.is_directory(host)? {
         return Err(Errno::Notdir.into());
     }
     // SAFETY: the kernel reads both names up to their zeros.
@@ -139,7 +140,11 @@ pub(super) fn path_link(
     let new_dir = Directory::get_writable(ctx, new_fd, Rights::PATH_LINK_TARGET)?;
     let old = old_dir.name(host, old_path, old_len)?;
     let new = new_dir.name(host, new_path, new_len)?;
-    old.check_slash(host)?;
+    if old.slash {
+        // With slashes a link is followed, and what is left is a directory or an error.
+        old_dir.locate(host, LookupFlags::SYMLINK_FOLLOW.0, old_path, old_len)?;
+        return Err(Errno::Perm.into());
+    }
     new.refuse_slash(host)?;
     // SAFETY: the kernel reads both names up to their zeros.
     call(host, || unsafe { libc::linkat(old.dir(), old.as_ptr(), new.dir(), new.as_ptr(), 0) })?;
@@ -279,6 +284,7 @@ pub(super) fn path_open(
         file: Arc::new(File {
             syncs: request.fdflags.and(FdFlags::SYNCS),
             read_only: dir.0.file.read_only,
+            by_steps: dir.0.file.by_steps,
             ..File::new(Backing::Owned(file), filetype)
         }),
     };
@@ -348,7 +354,7 @@ impl Request {
         if has(OFlags::CREAT) && has(OFlags::EXCL) {
             flags |= libc::O_EXCL;
         }
-        let open = |flags| resolve::open(host, dir.fd()?, path.as_c_str(), flags, 0o666);
+        let open = |flags| resolve::open(host, dir.root()?, path.as_c_str(), flags, 0o666);
         if !dir.0.file.read_only {
             return open(flags);
         }

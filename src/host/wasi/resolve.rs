@@ -58,6 +58,14 @@ impl GuestPath {
     }
 }
 
+/// A directory that paths are resolved beneath.
+#[derive(Clone, Copy)]
+pub(super) struct Root<'a> {
+    pub fd: BorrowedFd<'a>,
+    /// Walk, even if the kernel could resolve.
+    pub by_steps: bool,
+}
+
 enum Place<'a> {
     Given(BorrowedFd<'a>),
     Opened(OwnedFd),
@@ -73,11 +81,7 @@ pub(super) struct Name<'a> {
 
 impl<'a> Name<'a> {
     /// Resolves all but the last component of `path`, beneath `dir`.
-    pub(super) fn resolve(
-        host: &dyn Host,
-        dir: BorrowedFd<'a>,
-        path: &GuestPath,
-    ) -> Outcome<Name<'a>> {
+    pub(super) fn resolve(host: &dyn Host, dir: Root<'a>, path: &GuestPath) -> Outcome<Name<'a>> {
         let (parent, name, slash) = path.split();
         // "a/.." has no name of its own: resolve all of it, and act on "." there.
         let (parent, name) = match name {
@@ -85,7 +89,7 @@ impl<'a> Name<'a> {
             name => (parent, name),
         };
         let place = if parent.is_empty() {
-            Place::Given(dir)
+            Place::Given(dir.fd)
         } else {
             let parent = CString::new(parent).map_err(|_| Errno::Inval)?;
             let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC;
@@ -106,6 +110,11 @@ impl<'a> Name<'a> {
     /// The name.
     pub(super) fn as_ptr(&self) -> *const libc::c_char {
         self.name.as_ptr()
+    }
+
+    /// Whether the name stands for the directory that holds it.
+    pub(super) fn is_dot(&self) -> bool {
+        self.name.as_bytes() == b"."
     }
 
     /// Whether the name exists and is a directory itself; `noent` if it does not exist.
@@ -143,12 +152,13 @@ impl<'a> Name<'a> {
 /// Opens `path` beneath `dir`, with flags and mode of `open(2)`. A step outside gives `perm`.
 pub(super) fn open(
     host: &dyn Host,
-    dir: BorrowedFd<'_>,
+    dir: Root<'_>,
     path: &CStr,
     flags: i32,
     mode: u32,
 ) -> Outcome<OwnedFd> {
-    if has_openat2(dir) {
+    let Root { fd: dir, by_steps } = dir;
+    if !by_steps && has_openat2(dir) {
         // The kernel gives `EAGAIN` when a rename anywhere on the machine might have interfered. After
         // some tries the other way is taken, which needs no luck.
         for _ in 0..16 {
@@ -219,9 +229,6 @@ fn open_by_steps(
 ) -> Outcome<OwnedFd> {
     let mut walk = Walk { root, stack: Vec::new(), todo: Vec::new(), links: 0, slash: false };
     walk.push_path(path.to_bytes())?;
-    if walk.slash && flags & libc::O_CREAT != 0 {
-        return Err(Errno::Isdir.into());
-    }
     loop {
         let name = walk.todo.pop().ok_or(Errno::Noent)?;
         let last = walk.todo.is_empty();
@@ -234,6 +241,10 @@ fn open_by_steps(
             }
             (b"." | b"..", false) => {}
             (_, false) => walk.enter(host, &name)?,
+            // What is made is no directory.
+            (_, true) if walk.slash && flags & libc::O_CREAT != 0 => {
+                return Err(Errno::Isdir.into());
+            }
             (_, true) => {
                 if let Some(fd) = walk.open_last(host, &name, flags, mode)? {
                     return Ok(fd);
@@ -386,8 +397,9 @@ mod tests {
             Err(exit) => panic!("{exit:?}"),
         };
         let flags = flags | libc::O_CLOEXEC;
-        let walked = show(open_by_steps(&Idle, root, &path, flags, 0o600));
-        assert_eq!(show(open(&Idle, root, &path, flags, 0o600)), walked, "{path:?}");
+        let open = |by_steps| show(open(&Idle, Root { fd: root, by_steps }, &path, flags, 0o600));
+        let walked = open(true);
+        assert_eq!(open(false), walked, "{path:?}");
         walked
     }
 
