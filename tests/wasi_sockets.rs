@@ -6,6 +6,7 @@ mod wasi_support;
 use common::{Running, Updraft, per_strategy, repository};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use updraft::host::wasi::{Errno, FdFlags, Host, Rights, WasiCtx};
 use wasi_support::*;
@@ -157,6 +158,62 @@ fn sending_and_shutting_down() {
     // A socket cannot seek.
     assert_eq!(guest.seek(fd as u32, 0, 0), Err(Errno::Notcapable));
     assert_eq!(guest.filestat(fd as u32).unwrap().filetype, TYPE_STREAM);
+}
+
+/// A process that has not told the kernel to ignore SIGPIPE is not ended by it.
+#[test]
+fn closed_connections_give_no_signal() {
+    static SIGNALS: AtomicU32 = AtomicU32::new(0);
+    extern "C" fn count(_: libc::c_int) {
+        SIGNALS.fetch_add(1, Ordering::SeqCst);
+    }
+    // SAFETY: a handler that adds to a number is safe at any moment; the mask is empty, the flags are 0.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = count as *const () as usize;
+        assert_eq!(libc::sigaction(libc::SIGPIPE, &raw const action, std::ptr::null_mut()), 0);
+    }
+    let (guest, fd, client) = connected();
+    drop(client);
+    assert_eq!(guest.call("sock_shutdown", &[fd, 2]), Ok(()));
+    assert_eq!(send(&guest, fd, b"x"), Err(Errno::Pipe));
+    assert_eq!(guest.write(fd as u32, b"x"), Err(Errno::Pipe));
+    assert_eq!(SIGNALS.load(Ordering::SeqCst), 0);
+}
+
+/// A connection makes its listener ready, and bytes or the end their connection.
+#[test]
+fn polling_sockets() {
+    let (guest, [address, _]) = listening();
+    let poll = |fd: u32, write: bool| {
+        // A deadline that has come lets the call return.
+        let mut subscriptions = [0u8; 96];
+        (subscriptions[8], subscriptions[16]) = (if write { 2 } else { 1 }, fd as u8);
+        (subscriptions[48 + 16], subscriptions[48 + 40]) = (1, 1);
+        let (at, events) = (guest.put(&subscriptions), guest.alloc(64));
+        let count = guest.call_u32("poll_oneoff", &[at, events, 2]).unwrap();
+        let memory = guest.memory();
+        let (nbytes, flags) = (memory.read_u64(events + 16), memory.read_u16(events + 24));
+        (count == 2).then_some((nbytes.unwrap(), flags.unwrap()))
+    };
+    assert_eq!(poll(3, false), None);
+    let client = TcpStream::connect(address).unwrap();
+    while poll(3, false).is_none() {
+        thread::yield_now();
+    }
+    assert_eq!(poll(3, false), Some((1, 0)));
+    let fd = guest.call_u32("sock_accept", &[3, 0]).unwrap();
+    assert_eq!((poll(3, false), poll(fd, false), poll(fd, true)), (None, None, Some((1, 0))));
+    (&client).write_all(b"hello").unwrap();
+    while poll(fd, false) != Some((5, 0)) {
+        thread::yield_now();
+    }
+    assert_eq!(guest.call("sock_shutdown", &[fd.into(), 2]), Ok(()));
+    drop(client);
+    // Both directions are shut down then.
+    while poll(fd, false) != Some((5, 1)) {
+        thread::yield_now();
+    }
 }
 
 #[test]

@@ -1,4 +1,7 @@
 //! Clocks: `clock_res_get`, `clock_time_get`. Times are in nanoseconds.
+//!
+//! The processor time of the process is that of the host's process: with the compile threads, and with all
+//! programs that it runs.
 
 use super::errno::Errno;
 use super::sys::{Outcome, last_raw_error};

@@ -272,6 +272,17 @@ impl WasiCtxBuilder {
     /// Listens for TCP connections on an address, `HOST:PORT`, and gives the guest the socket as
     /// [`preopened_socket`](Self::preopened_socket) does. With port 0 the system chooses one:
     /// [`WasiCtx::listeners`] tells. Accepting blocks, unless the guest sets `nonblock` on the listener.
+    ///
+    /// ```
+    /// let wasi = updraft::WasiCtxBuilder::new()
+    ///     .preopened_dir("/tmp", "/data", false)
+    ///     .tcp_listener("127.0.0.1:0")
+    ///     .build()?;
+    /// let [(fd, address)] = *wasi.listeners() else { panic!("one listener") };
+    /// assert_eq!(fd, 4);
+    /// std::net::TcpStream::connect(address)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn tcp_listener(mut self, address: impl Into<String>) -> Self {
         self.sockets.push(Socket::Listen(address.into()));
         self

@@ -5,6 +5,7 @@
 use super::errno::Errno;
 use super::fd_table::{Backing, Entry};
 use super::memory::IoVecs;
+use super::sock;
 use super::stream::{InputStream, OutputStream};
 use super::sys::{Outcome, call, check_stopped};
 use super::types::Rights;
@@ -56,6 +57,9 @@ pub(super) fn fd_write(
     let n = match &entry.file.backing {
         Backing::Output(stream) => write_stream(host, &**stream, &vecs)?,
         Backing::Input(_) => return Err(Errno::Badf.into()),
+        _ if entry.file.filetype.is_socket() => {
+            sock::send(host, entry.file.fd_or(Errno::Badf)?, &vecs)?
+        }
         _ => {
             let fd = entry.file.fd_or(Errno::Badf)?;
             // SAFETY: the kernel reads buffers that were checked against the guest's memory.

@@ -8,7 +8,11 @@
 //! kernel directly and asks [`Host::stopped`] whenever a signal breaks it (`sys`). Guest memory is never
 //! behind a Rust reference (`memory`).
 //!
-//! A broken pipe gives `pipe`: the process must ignore `SIGPIPE`, as Rust programs do from their start.
+//! An address that leaves the memory gives `fault`; one that is not aligned to what it points to gives `inval`. Both are
+//! found before a call does anything.
+//!
+//! A broken pipe gives `pipe`: the process must ignore `SIGPIPE`, as Rust programs do from their start. Sockets give no
+//! signal in any case.
 //!
 //! Source: the witx text of preview 1, and the POSIX functions that it names; where both are silent, Linux.
 

@@ -284,7 +284,7 @@ fn report(subscription: &Subscription, slots: &[libc::pollfd], out: &mut Events)
 }
 
 /// How many bytes can be read at once: for a regular file up to its end, for others what the kernel has
-/// in its buffer.
+/// in its buffer, and 1 for a listening socket, which has a connection instead.
 fn readable(filetype: FileType, fd: i32) -> u64 {
     if filetype == FileType::RegularFile {
         let size = fstat(fd).map_or(0, |stat| stat.st_size);
@@ -296,6 +296,6 @@ fn readable(filetype: FileType, fd: i32) -> u64 {
     // SAFETY: FIONREAD fills one int.
     match unsafe { libc::ioctl(fd, libc::FIONREAD, &raw mut bytes) } {
         0 => bytes.max(0) as u64,
-        _ => 0,
+        _ => filetype.is_socket().into(),
     }
 }

@@ -97,6 +97,13 @@ pub(super) fn sock_recv(
     Ok(out_flags.put(flags.to_le_bytes())?)
 }
 
+/// Sends what the buffers hold. A connection that is closed gives `pipe`, and never a signal.
+pub(super) fn send(host: &dyn Host, fd: i32, vecs: &IoVecs) -> Outcome<isize> {
+    let message = message(vecs);
+    // SAFETY: the kernel reads buffers that were checked against the guest's memory, and the header.
+    call(host, || unsafe { libc::sendmsg(fd, &raw const message, libc::MSG_NOSIGNAL) })
+}
+
 /// There are no flags for sending: anything but 0 gives `inval`.
 pub(super) fn sock_send(
     ctx: &WasiCtx,
@@ -113,9 +120,7 @@ pub(super) fn sock_send(
     let (_socket, fd) = socket(ctx, fd, Rights::FD_WRITE)?;
     let memory = host.memory();
     let (nwritten, vecs) = (memory.place(nwritten, 4)?, IoVecs::read(memory, iovs, count)?);
-    let message = message(&vecs);
-    // SAFETY: the kernel reads buffers that were checked against the guest's memory, and the header.
-    let n = call(host, || unsafe { libc::sendmsg(fd, &raw const message, libc::MSG_NOSIGNAL) })?;
+    let n = send(host, fd, &vecs)?;
     Ok(nwritten.put((n as u32).to_le_bytes())?)
 }
 
