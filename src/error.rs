@@ -44,6 +44,9 @@ pub enum Error {
         /// Its answer.
         source: std::io::Error,
     },
+    /// A thread of a program could not be started, for this reason.
+    #[error("cannot start a thread: {0}")]
+    Spawn(String),
     /// A limit that the embedder or a flag set.
     #[error("{0}")]
     Limit(String),

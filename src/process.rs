@@ -1,6 +1,7 @@
 //! Programs: a module with its thread group, from `_start` to the last thread.
 
 use crate::error::{Error, Stopped};
+use crate::exit::Exit;
 use crate::func::type_text;
 use crate::host;
 use crate::instance::Instance;
@@ -10,6 +11,7 @@ use crate::module::{Item, Module};
 use crate::observe::events::event;
 use crate::observe::stats::ProcessStats;
 use crate::pause::Controller;
+use crate::spawner::Spawner;
 use crate::store::{Store, Terminator};
 use crate::threads::{Cause, Group, Limits, SpawnError, Timer};
 use crate::vm::LinearMemory;
@@ -201,6 +203,12 @@ impl Process {
         Terminator { group: self.inner.group.clone() }
     }
 
+    /// Starts threads of the program from the host. They may begin before [`Process::run`] does.
+    #[must_use]
+    pub fn spawner(&self) -> Spawner {
+        Spawner::new(&self.inner)
+    }
+
     /// Gives the figures of the program, also while it runs and after it has ended.
     #[must_use]
     pub fn observer(&self) -> Observer {
@@ -217,6 +225,27 @@ impl Process {
         self.run_entry("_start", |store, start| start.typed::<(), ()>(store)?.call(store, ()))
             .map(|_| 0)
             .or_else(|error| if let Error::Exit(code) = error { Ok(code) } else { Err(error) })
+    }
+
+    /// As [`Process::run`], with the reason for the end as a value: traps and timeouts are no errors of the host.
+    ///
+    /// # Errors
+    /// What kept the program from starting.
+    ///
+    /// ```
+    /// use updraft::{Engine, Exit, Linker, Module, Process, ProcessConfig, TrapCode};
+    ///
+    /// let engine = Engine::default();
+    /// let module = Module::new(&engine, "(module (func (export \"_start\") unreachable))")?;
+    /// let process = Process::new(&Linker::new(&engine), &module, &ProcessConfig::default())?;
+    /// match process.run_to_exit()? {
+    ///     Exit::Trap(trap) => assert_eq!(trap.code, TrapCode::Unreachable),
+    ///     exit => panic!("{exit}"),
+    /// }
+    /// # Ok::<(), updraft::Error>(())
+    /// ```
+    pub fn run_to_exit(self) -> Result<Exit, Error> {
+        Exit::of(self.run())
     }
 
     /// As [`Process::run`], for another exported function; `call` calls it. Its result is returned if the program did not exit.
@@ -284,6 +313,14 @@ impl Process {
             format!("; to call another one, use --invoke with one of: {}", functions.join(", "))
         };
         crate::LinkError::NoExport { kind: "function", name: "_start".into(), hint }.into()
+    }
+}
+
+/// A program that is not run, or not to its end, ends here with all threads that it has.
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.inner.group.stop(Cause::Terminated, 0, None);
+        self.inner.group.wait_all_left(None);
     }
 }
 

@@ -1,9 +1,10 @@
 //! The world that a program sees: arguments, environment and open files.
 
 use super::fd_table::{Backing, Entry, FdTable, File};
-use super::stream::{Discard, InputStream, MemoryInput, OutputStream};
+use super::stream::{Discard, InputStream, MemoryInput, OutputStream, Reader, Writer};
 use super::sys;
 use super::types::{FdFlags, FileType, Rights};
+use parking_lot::Mutex;
 use std::ffi::{CString, OsString};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -230,7 +231,24 @@ impl WasiCtxBuilder {
         self
     }
 
-    /// Standard input from a file, pipe or socket.
+    /// Standard input from a reader. It should have what it gives at hand: a thread that it blocks cannot be stopped. For input that
+    /// comes later, see [`WasiCtxBuilder::stdin_fd`].
+    pub fn stdin_from(self, reader: impl io::Read + Send + 'static) -> Self {
+        self.stdin(Reader(Mutex::new(reader)))
+    }
+
+    /// Standard output to a writer, which is flushed after each write of the guest.
+    pub fn stdout_to(self, writer: impl io::Write + Send + 'static) -> Self {
+        self.stdout(Writer(Mutex::new(writer)))
+    }
+
+    /// Standard error output to a writer, which is flushed after each write of the guest.
+    pub fn stderr_to(self, writer: impl io::Write + Send + 'static) -> Self {
+        self.stderr(Writer(Mutex::new(writer)))
+    }
+
+    /// Standard input from a file, pipe or socket. A pipe ([`std::io::pipe`]) is the way to feed a program that runs: a thread that
+    /// waits for input can be stopped, and `poll_oneoff` waits for it.
     pub fn stdin_fd(mut self, fd: impl Into<OwnedFd>) -> Self {
         self.stdio[0] = Stdio::Fd(fd.into());
         self

@@ -63,6 +63,27 @@ impl OutputStream for MemoryOutput {
     }
 }
 
+/// Input from any reader. One thread reads at a time.
+pub(super) struct Reader<R>(pub Mutex<R>);
+
+impl<R: io::Read + Send> InputStream for Reader<R> {
+    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.lock().read(buffer)
+    }
+}
+
+/// Output to any writer, which is flushed after each write. One thread writes at a time.
+pub(super) struct Writer<W>(pub Mutex<W>);
+
+impl<W: io::Write + Send> OutputStream for Writer<W> {
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        let mut writer = self.0.lock();
+        let count = writer.write(bytes)?;
+        writer.flush()?;
+        Ok(count)
+    }
+}
+
 /// Output that nobody wants.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Discard;
