@@ -530,14 +530,11 @@ unsafe fn atomic_wait(
             let deadline = u64::try_from(timeout)
                 .ok()
                 .and_then(|ns| Instant::now().checked_add(Duration::from_nanos(ns)));
-            let group = thread(ctx).group.clone();
+            // The thread keeps its group.
+            let group = &*std::sync::Arc::as_ptr(&thread(ctx).group);
             let outer = thread(ctx).begin(activity::WAIT);
-            let result = memory(ctx, index).parking().wait(
-                address,
-                || is_expected(target),
-                deadline,
-                &group,
-            );
+            let result =
+                memory(ctx, index).parking().wait(address, || is_expected(target), deadline, group);
             thread(ctx).begin(outer);
             match result {
                 WaitResult::Woken => 0,
