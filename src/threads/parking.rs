@@ -3,12 +3,12 @@
 //! What the threads proposal promises (its Overview, "Wait and notify operators"), and what keeps it:
 //!
 //! * "If the loaded value is not equal to the expected value, the operator returns 1 ("not-equal"). If the values are
-//!   equal, the agent is suspended." The comparison and the enqueueing happen under the lock of the address's queue, and
+//!   equal, the agent is suspended." The comparison and the enqueueing happen under the lock of the address's shard, and
 //!   so does all of a notify: the check-and-block is atomic with respect to notify.
 //! * "It will not be spuriously woken." A sleep ends by a mark that only a notify sets, by the deadline, or by
 //!   the end of the group.
 //! * "The operation will notify as many waiters as are waiting on the same effective address, up to the maximum as specified
-//!   by count", and it returns their number. Whoever times out takes itself off the queue under the lock; if a notify was
+//!   by count", and it returns their number. Whoever times out takes itself off the queue under that lock; if a notify was
 //!   there first, the wait counts as woken. So every waiter that was counted was woken, and only those.
 //! * wait32 and wait64 wait "for notify at same address": one queue for an address, whatever the width.
 //!
@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Group;
+use super::sync::{Mutex, lock};
 use super::waiter::{Parked, Waiter};
 
 /// How a wait ended.
@@ -35,16 +36,23 @@ pub enum WaitResult {
 }
 
 /// The wait queues of one shared memory.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ParkingLot {
-    queues: Queues,
+    /// By a hash of the address.
+    shards: Box<[Mutex<Shard>]>,
+}
+
+impl Default for ParkingLot {
+    fn default() -> ParkingLot {
+        ParkingLot::new()
+    }
 }
 
 impl ParkingLot {
     /// Nobody waits.
     #[must_use]
     pub fn new() -> ParkingLot {
-        ParkingLot::default()
+        ParkingLot { shards: (0..SHARDS).map(|_| Mutex::default()).collect() }
     }
 
     /// Waits at `address` if `validate` says so: until a notify, the deadline (`None`: never), or the end of `group`,
@@ -83,90 +91,115 @@ impl ParkingLot {
         stopping: impl Fn() -> bool,
     ) -> WaitResult {
         waiter.begin();
-        let queued = self.queues.with(address, |queue| {
-            let equal = validate();
-            if equal {
-                queue.push_back(waiter.clone());
+        {
+            let mut shard = lock(self.shard(address));
+            if !validate() {
+                return WaitResult::NotEqual;
             }
-            equal
-        });
-        if !queued {
-            return WaitResult::NotEqual;
+            shard.push(address, waiter.clone());
         }
         let result = match waiter.park(deadline, stopping) {
             Parked::Notified => return WaitResult::Woken,
             Parked::TimedOut => WaitResult::TimedOut,
             Parked::Stopped => WaitResult::Stopped,
         };
-        let still_queued = self.queues.with(address, |queue| {
-            let place = queue.iter().position(|other| Arc::ptr_eq(other, waiter));
-            place.is_some_and(|place| queue.remove(place).is_some())
-        });
-        if still_queued { result } else { WaitResult::Woken }
+        if lock(self.shard(address)).remove(address, waiter) { result } else { WaitResult::Woken }
     }
 
     /// How many threads wait at `address`.
     #[must_use]
     pub fn waiting(&self, address: u64) -> usize {
-        self.queues.with(address, |queue| queue.len())
+        let shard = lock(self.shard(address));
+        shard.place(address).map_or(0, |place| shard.queues[place].1.len())
     }
 
     /// Wakes up to `count` threads that wait at `address`, the longest waiting first; returns how many.
     pub fn notify(&self, address: u64, count: u32) -> u32 {
-        let mut asleep = Vec::new();
-        let woken = self.queues.with(address, |queue| {
-            let woken = queue.len().min(count as usize);
-            asleep.extend(queue.drain(..woken).filter(|waiter| waiter.notify()));
-            woken
+        // Most often there is one, which takes no allocation.
+        let mut first = None;
+        let mut others = Vec::new();
+        let woken = lock(self.shard(address)).take(address, count, |waiter| {
+            if waiter.notify() {
+                match first {
+                    None => first = Some(waiter),
+                    Some(_) => others.push(waiter),
+                }
+            }
         });
         // Outside of the lock, which the woken and the next ones may want.
-        for waiter in asleep {
+        for waiter in first.into_iter().chain(others) {
             waiter.wake();
         }
-        woken as u32
+        woken
+    }
+
+    fn shard(&self, address: u64) -> &Mutex<Shard> {
+        // Multiples of the golden ratio fill the range evenly.
+        let hash = address.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        &self.shards[hash as usize % SHARDS]
     }
 }
+
+/// Shards of a memory. A shard has one lock; threads that wait elsewhere do not find it taken.
+const SHARDS: usize = if cfg!(loom) { 1 } else { 64 };
 
 /// Those who wait at one address, the longest waiting first.
 type Queue = VecDeque<Arc<Waiter>>;
 
-/// The queues by address. Only those that somebody waits in exist.
+/// The queues of some addresses.
 #[derive(Debug, Default)]
-struct Queues {
-    #[cfg(not(loom))]
-    by_address: dashmap::DashMap<u64, Queue>,
-    #[cfg(loom)]
-    by_address: super::sync::Mutex<std::collections::HashMap<u64, Queue>>,
+struct Shard {
+    /// By address; none is empty.
+    queues: Vec<(u64, Queue)>,
+    /// An empty queue for the next address, so that threads that take turns allocate nothing.
+    spare: Queue,
 }
 
-impl Queues {
-    /// Runs `f` on the queue of an address, under its lock.
-    #[cfg(not(loom))]
-    fn with<R>(&self, address: u64, f: impl FnOnce(&mut Queue) -> R) -> R {
-        use dashmap::Entry;
-        match self.by_address.entry(address) {
-            Entry::Occupied(mut entry) => {
-                let result = f(entry.get_mut());
-                if entry.get().is_empty() {
-                    entry.remove();
-                }
-                result
-            }
-            Entry::Vacant(entry) => {
-                let mut queue = Queue::new();
-                let result = f(&mut queue);
-                if !queue.is_empty() {
-                    entry.insert(queue);
-                }
-                result
-            }
-        }
+/// A spare queue has room for so many at most.
+const SPARE_ROOM: usize = 64;
+
+impl Shard {
+    fn place(&self, address: u64) -> Option<usize> {
+        self.queues.iter().position(|(at, _)| *at == address)
     }
 
-    /// As above, with one lock for all addresses: models look at one address at a time.
-    #[cfg(loom)]
-    fn with<R>(&self, address: u64, f: impl FnOnce(&mut Queue) -> R) -> R {
-        f(super::sync::lock(&self.by_address).entry(address).or_default())
+    fn push(&mut self, address: u64, waiter: Arc<Waiter>) {
+        let place = self.place(address).unwrap_or_else(|| {
+            self.queues.push((address, std::mem::take(&mut self.spare)));
+            self.queues.len() - 1
+        });
+        self.queues[place].1.push_back(waiter);
+    }
+
+    /// Takes off up to `count` waiters, and returns how many.
+    fn take(&mut self, address: u64, count: u32, f: impl FnMut(Arc<Waiter>)) -> u32 {
+        let Some(place) = self.place(address) else { return 0 };
+        let queue = &mut self.queues[place].1;
+        let taken = queue.len().min(count as usize);
+        queue.drain(..taken).for_each(f);
+        self.drop_if_empty(place);
+        taken as u32
+    }
+
+    /// Takes off one waiter; false if it is not there.
+    fn remove(&mut self, address: u64, waiter: &Arc<Waiter>) -> bool {
+        let Some(place) = self.place(address) else { return false };
+        let queue = &mut self.queues[place].1;
+        let Some(index) = queue.iter().position(|other| Arc::ptr_eq(other, waiter)) else {
+            return false;
+        };
+        queue.remove(index);
+        self.drop_if_empty(place);
+        true
+    }
+
+    fn drop_if_empty(&mut self, place: usize) {
+        if self.queues[place].1.is_empty() {
+            let (_, queue) = self.queues.swap_remove(place);
+            if queue.capacity() <= SPARE_ROOM {
+                self.spare = queue;
+            }
+        }
     }
 }
 
@@ -183,6 +216,9 @@ mod tests {
             lot.wait(address, || false, None, &group);
             lot.notify(address, 1);
         }
-        assert!(lot.queues.by_address.is_empty());
+        for shard in &lot.shards {
+            let Shard { queues, spare } = &*lock(shard);
+            assert!(queues.is_empty() && spare.capacity() <= SPARE_ROOM);
+        }
     }
 }
