@@ -146,6 +146,14 @@ impl Frame {
     }
 }
 
+impl Frame {
+    /// Byte offset of the instruction in its function's body, where [`Frame::offset`] is known.
+    #[must_use]
+    pub fn offset_in_function(&self) -> Option<u32> {
+        self.offset.map(|offset| offset - self.module.env.body(self.func).start as u32)
+    }
+}
+
 impl Trap {
     /// Finds the byte offsets of the frames in compiled code, and the source of all frames whose module has DWARF.
     ///

@@ -284,7 +284,7 @@ impl Blocking<'_> {
 }
 
 /// A function of a store: wasm or host.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Func {
     pub(crate) store: u64,
     target: *const FuncBox,

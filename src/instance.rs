@@ -11,7 +11,7 @@ use crate::val::WasmTys;
 use crate::vm::InstanceData;
 
 /// An instance of a module in a store.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Instance {
     pub(crate) store: u64,
     pub(crate) data: *const InstanceData,

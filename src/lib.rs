@@ -71,7 +71,7 @@ pub use host::wasi_link::add_wasi;
 pub use instance::Instance;
 pub use linker::{Extern, Linker};
 pub use memory::{Global, Memory, Table};
-pub use module::{Export, Import, Item, Module, ModuleError};
+pub use module::{Export, ExternType, Import, Item, Module, ModuleError};
 pub use observe::inspect::{Emit, InspectError, inspect};
 pub use observe::report::{ReportError, report};
 pub use observe::stats::{FunctionStats, ProcessStats, TierStats};

@@ -142,6 +142,23 @@ impl Linker {
         Ok(instance)
     }
 
+    /// As [`Linker::instantiate`], with items for all imports in their order. Names do not matter.
+    ///
+    /// # Errors
+    /// As [`Linker::instantiate`].
+    pub fn instantiate_with(
+        &self,
+        store: &mut Store,
+        module: &Module,
+        imports: &[Extern],
+    ) -> Result<Instance, Error> {
+        let items: Vec<Definition> = imports.iter().cloned().map(Definition::Extern).collect();
+        let find = |index: usize, _: &Import| items.get(index);
+        let instance = self.prepare_from(store, module, find, &[])?;
+        instance.start(store)?;
+        Ok(instance)
+    }
+
     /// Instantiates without segments and start function: what remains is [`Instance::start`]. Shared memories that the module defines are
     /// those of `memories`, by index, as far as it goes.
     pub(crate) fn prepare(
@@ -150,10 +167,21 @@ impl Linker {
         module: &Module,
         memories: &[Arc<LinearMemory>],
     ) -> Result<Instance, Error> {
+        self.prepare_from(store, module, |_, import| self.find(import), memories)
+    }
+
+    /// As [`Linker::prepare`], with definitions from `find`, which gets the index of the import too.
+    fn prepare_from<'a>(
+        &'a self,
+        store: &mut Store,
+        module: &Module,
+        find: impl Fn(usize, &Import) -> Option<&'a Definition>,
+        memories: &[Arc<LinearMemory>],
+    ) -> Result<Instance, Error> {
         let store = store.store_inner();
         let mut bound = Bound::default();
-        for import in &module.imports {
-            self.bind(store, module, import, &mut bound)?;
+        for (index, import) in module.imports.iter().enumerate() {
+            self.bind(store, module, import, find(index, import), &mut bound)?;
         }
         let env = &module.env;
         for (index, ty) in env.memories.iter().enumerate().skip(env.imported_memories as usize) {
@@ -203,6 +231,7 @@ impl Linker {
         store: &mut StoreInner,
         module: &Module,
         import: &Import,
+        definition: Option<&Definition>,
         bound: &mut Bound,
     ) -> Result<(), Error> {
         let env = &module.env;
@@ -210,7 +239,6 @@ impl Linker {
             let (module, name) = (import.module.clone(), import.name.clone());
             Error::Link(LinkError::Type { module, name, wanted, found })
         };
-        let definition = self.find(import);
         let owned_by_other = |id: u64| {
             (id != store.id).then(|| {
                 let (module, name) = (import.module.clone(), import.name.clone());

@@ -37,6 +37,12 @@ impl Memory {
             .map_err(|cause| crate::LinkError::Memory { pages: ty.initial, cause }.into())
     }
 
+    /// Whether two handles name the same memory.
+    #[must_use]
+    pub fn same(&self, other: &Memory) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
     /// Its type; the minimum is the current size.
     #[must_use]
     pub fn ty(&self) -> MemoryType {
@@ -104,7 +110,7 @@ impl Memory {
 }
 
 /// A table of a store.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Table {
     pub(crate) store: u64,
     pub(crate) table: *const VmTable,
@@ -164,6 +170,16 @@ impl Table {
         Some(unsafe { Val::from_slots(table.element_type().into(), [value.0, 0], store) })
     }
 
+    /// Adds elements of a value; returns the previous number, or `None` if there cannot be so many, or for a value of another type.
+    pub fn grow(&self, store: &mut impl AsStore, delta: u64, value: &Val) -> Option<u64> {
+        let store = store.store_inner();
+        if !value.fits(self.target(store).element_type().into(), store) {
+            return None;
+        }
+        let value = Ref(value.to_slots(store)[0]);
+        self.target(store).grow(delta, value)
+    }
+
     /// Sets an element; `None` past the end, and for a value of another type.
     pub fn set(&self, store: &mut impl AsStore, index: u64, value: &Val) -> Option<()> {
         let store = store.store_inner();
@@ -176,7 +192,7 @@ impl Table {
 }
 
 /// A global of a store.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Global {
     pub(crate) store: u64,
     pub(crate) global: *const GlobalBox,

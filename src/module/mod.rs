@@ -20,7 +20,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use updraft_jit::env::ModuleEnv;
-use wasmparser::RefType;
+use wasmparser::{FuncType, GlobalType, MemoryType, RefType, TableType};
 
 /// A validated WebAssembly module. Cheap to clone: clones share everything.
 #[derive(Clone)]
@@ -125,6 +125,21 @@ impl Item {
             Item::Tag(_) => "tag",
         }
     }
+}
+
+/// The type of an import or an export.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExternType {
+    /// Of a function.
+    Func(FuncType),
+    /// Of a table.
+    Table(TableType),
+    /// Of a memory.
+    Memory(MemoryType),
+    /// Of a global.
+    Global(GlobalType),
+    /// Of a tag of exceptions.
+    Tag(FuncType),
 }
 
 /// A constant expression, decoded.
@@ -269,6 +284,28 @@ impl Module {
     #[must_use]
     pub fn export(&self, name: &str) -> Option<Item> {
         self.export_index.get(name).map(|&i| self.exports[i].item)
+    }
+
+    /// Its bytes, in the binary format.
+    #[must_use]
+    pub fn binary(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The type of something in one of its index spaces.
+    ///
+    /// # Panics
+    /// If there is no such item.
+    #[must_use]
+    pub fn type_of(&self, item: Item) -> ExternType {
+        let env = &self.env;
+        match item {
+            Item::Func(index) => ExternType::Func(env.function_type(index).clone()),
+            Item::Table(index) => ExternType::Table(env.tables[index as usize]),
+            Item::Memory(index) => ExternType::Memory(env.memories[index as usize]),
+            Item::Global(index) => ExternType::Global(env.globals[index as usize]),
+            Item::Tag(index) => ExternType::Tag(env.tag_type(index).clone()),
+        }
     }
 
     /// Whether two values are the same module, and not only equal ones.
