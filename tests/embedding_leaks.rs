@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{GUARD, strategies};
+use common::{GUARD, Held, strategies};
 use std::time::Instant;
 use updraft::{
     Config, Engine, Error, Linker, Module, Process, ProcessConfig, TrapCode, WasiCtxBuilder,
@@ -23,33 +23,16 @@ const SETTLING_MAPS: usize = 64;
 /// The test's own thread, that of the harness, and a compile thread. Threads that wait for the next program end after a second.
 const THREADS: usize = 3;
 
-/// What the process holds, as /proc tells.
-#[derive(Debug, Clone, Copy)]
-struct Held {
-    maps: usize,
-    resident: usize,
-    address_space: usize,
-    files: usize,
-}
-
 /// Counts once all threads of programs are gone: a thread that has left its program still has to leave the process.
 fn held() -> Held {
-    let count = |dir: &str| std::fs::read_dir(dir).unwrap().count();
     let start = Instant::now();
-    while count("/proc/self/task") > THREADS {
-        assert!(start.elapsed() < GUARD, "{} threads stay", count("/proc/self/task"));
+    loop {
+        let held = Held::now();
+        if held.threads <= THREADS {
+            return held;
+        }
+        assert!(start.elapsed() < GUARD, "{held:?}: threads stay");
         std::thread::yield_now();
-    }
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let bytes = |field: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
-        line.trim_end_matches("kB").trim().parse::<usize>().unwrap() << 10
-    };
-    Held {
-        maps: std::fs::read_to_string("/proc/self/maps").unwrap().lines().count(),
-        resident: bytes("VmRSS:"),
-        address_space: bytes("VmSize:"),
-        files: count("/proc/self/fd"),
     }
 }
 

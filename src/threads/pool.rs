@@ -7,6 +7,7 @@
 //! Threads wait last in, first out, so that few of them stay warm and the others can go: one that has waited for [`PATIENCE`] ends, and
 //! so does one that finds as many waiting as may.
 
+use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Release};
@@ -54,6 +55,7 @@ impl ThreadPool {
     /// If no thread waits, and the system gives none.
     pub fn run(&self, job: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
         let Err(job) = self.shared.idle.hand(Box::new(job)) else { return Ok(()) };
+        clear_away();
         let shared = self.shared.clone();
         NativeThread::start(self.shared.stacks, move |own| work(&shared, own, job))
     }
@@ -72,20 +74,27 @@ impl Drop for ThreadPool {
             // Waits for its end.
             drop(thread);
         }
-        leave(None);
+        // Waits for the end of those too that have said that they will end.
+        let left = std::mem::take(&mut *left());
+        drop(left);
     }
 }
 
-/// Notes a thread that ends for itself. It cannot unmap the stack that it stands on; the next one that ends does, or the next pool that
-/// is dropped.
-fn leave(thread: Option<NativeThread>) {
-    static LEFT: std::sync::Mutex<Option<NativeThread>> = std::sync::Mutex::new(None);
-    let before = std::mem::replace(
-        &mut *LEFT.lock().unwrap_or_else(std::sync::PoisonError::into_inner),
-        thread,
-    );
-    // Waits for its end.
-    drop(before);
+/// Threads that end for themselves, the first at the front. None can unmap the stack that it stands on; those who come later do.
+static LEFT: std::sync::Mutex<VecDeque<NativeThread>> = std::sync::Mutex::new(VecDeque::new());
+
+fn left() -> std::sync::MutexGuard<'static, VecDeque<NativeThread>> {
+    LEFT.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Gives back what some threads have left: more than come to the list at a time, so that it does not grow.
+fn clear_away() {
+    for _ in 0..4 {
+        let Some(thread) = left().pop_front() else { return };
+        if let Err(thread) = thread.join_if_ended() {
+            left().push_back(thread);
+        }
+    }
 }
 
 /// A pool's thread.
@@ -102,8 +111,9 @@ fn work(shared: &Shared, own: NativeThread, mut job: Job) {
             Next::Leave => break,
         }
     }
+    clear_away();
     let own = lock(&place.thread).take();
-    leave(own);
+    left().extend(own);
 }
 
 /// Those who have nothing to do.

@@ -10,7 +10,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tempfile::TempPath;
 
+mod held;
 mod random;
+pub use held::Held;
 pub use random::Random;
 
 /// After this time a run counts as hung, is killed, and its test fails. This is the only use of time in the tests: nothing is expected

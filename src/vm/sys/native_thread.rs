@@ -135,6 +135,23 @@ impl NativeThread {
     }
 }
 
+impl NativeThread {
+    /// Gives the stacks back if the thread has ended, and the handle if it has not.
+    ///
+    /// # Errors
+    /// The handle.
+    pub fn join_if_ended(self) -> Result<(), NativeThread> {
+        let mut this = ManuallyDrop::new(self);
+        // SAFETY: nobody else joins or detaches the thread: this is the only handle.
+        if unsafe { libc::pthread_tryjoin_np(this.thread, ptr::null_mut()) } != 0 {
+            return Err(ManuallyDrop::into_inner(this));
+        }
+        // SAFETY: dropped once, here; the thread that stood on them has ended.
+        unsafe { ManuallyDrop::drop(&mut this.stacks) };
+        Ok(())
+    }
+}
+
 impl Drop for NativeThread {
     fn drop(&mut self) {
         // SAFETY: nobody else joins or detaches the thread: this is the only handle.
