@@ -80,6 +80,7 @@ programs! {
     prodcons = "prodcons",
     spawnstorm = "spawnstorm",
     pingpong = "pingpong",
+    mutex = "mutex",
     features = "features",
     rust_threads = "rust-threads",
 }
