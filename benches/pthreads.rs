@@ -6,9 +6,9 @@
 //! this process.
 //!
 //! Before criterion measures each by itself, the two are run in turn, and the ratio of their medians is printed: on a machine
-//! whose speed changes, this is the figure to trust. `cargo bench --bench pthreads` gives all figures; `-- --test` runs each once.
+//! whose speed changes, this is the figure to trust. `cargo bench --bench pthreads` gives all figures, `-- none` the ratios alone; `-- --test` runs each once.
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use std::ffi::c_void;
 use std::path::Path;
 use std::ptr;
@@ -241,7 +241,7 @@ fn pthreads(c: &mut Criterion) {
     let many = Module::new(&engine, ALIVE).expect("the program is valid");
     const JOINS: u64 = 1_000;
     const HANDOFFS: u64 = 40_000;
-    const LOCKS: u64 = 1_000_000;
+    const LOCKS: u64 = 5_000_000;
     const ALIVE_AT_ONCE: u64 = 10_000;
     let pairs = [
         Pair {
@@ -284,7 +284,7 @@ fn pthreads(c: &mut Criterion) {
     let turns = if std::env::args().any(|arg| arg == "--test") { 1 } else { TURNS };
     let mut group = c.benchmark_group("pthreads");
     group.sample_size(10).warm_up_time(Duration::from_millis(300));
-    group.measurement_time(Duration::from_secs(2));
+    group.measurement_time(Duration::from_secs(2)).sampling_mode(SamplingMode::Flat);
     for pair in &pairs {
         pair.in_turn(turns);
         group.throughput(Throughput::Elements(pair.times));
