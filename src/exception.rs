@@ -40,7 +40,10 @@ impl Tag {
             return Err(Error::Call(format!("a tag cannot have the type {}", type_text(&ty))));
         }
         let store = store.store_inner();
-        Ok(Tag { store: store.id, tag: store.own_tag(TagBox { ty, name: name.to_owned() }) })
+        Ok(Tag {
+            store: store.id,
+            tag: store.own_tag(TagBox { ty, identity: 0, name: name.to_owned() }),
+        })
     }
 
     pub(crate) fn target<'a>(&self, store: &'a StoreInner) -> &'a TagBox {

@@ -29,12 +29,10 @@ pub struct Suite {
     /// The proposals that its scripts know, by [`Feature::proposal`]. An older script takes what came later for an error, so it is
     /// run without. Empty: all that are supported.
     pub written_for: &'static [&'static str],
-    /// Scripts that are about something else, with the proposal they need.
-    pub except: &'static [(&'static str, &'static str)],
 }
 
 const fn suite(folder: &'static str, written_for: &'static [&'static str]) -> Suite {
-    Suite { folder, written_for, except: &[] }
+    Suite { folder, written_for }
 }
 
 /// Every version and proposal that is at least known by name.
@@ -116,18 +114,10 @@ pub const FEATURES: &[Feature] = &[
         proposal: "exceptions",
         supported: true,
         note: "",
-        suites: &[Suite {
-            folder: "exceptions",
-            written_for: &[
-                "wasm1",
-                "wasm2",
-                "simd",
-                "tail-call",
-                "function-references",
-                "exceptions",
-            ],
-            except: &[("tag.wast", "gc")],
-        }],
+        suites: &[suite(
+            "exceptions",
+            &["wasm1", "wasm2", "simd", "tail-call", "function-references", "exceptions"],
+        )],
         flags: WasmFeatures::EXCEPTIONS,
     },
     Feature {
@@ -247,8 +237,7 @@ mod tests {
     #[test]
     fn every_proposal_that_a_suite_knows_is_in_the_table() {
         for suite in FEATURES.iter().flat_map(|feature| feature.suites) {
-            let others = suite.except.iter().map(|(_, proposal)| proposal);
-            for proposal in suite.written_for.iter().chain(others) {
+            for proposal in suite.written_for {
                 let known = FEATURES.iter().any(|feature| feature.proposal == *proposal);
                 assert!(known, "{proposal} of {}", suite.folder);
             }

@@ -340,6 +340,11 @@ impl Func {
         self.target(store).ty.clone()
     }
 
+    /// See [`ModuleEnv::identities`](updraft_jit::env::ModuleEnv::identities).
+    pub(crate) fn identity(&self, store: &StoreInner) -> u32 {
+        self.target(store).identity
+    }
+
     /// Calls the function.
     ///
     /// # Errors

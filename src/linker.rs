@@ -202,7 +202,8 @@ impl Linker {
             let export = module.exports.iter().find(|export| export.item == Item::Tag(index));
             let name = export.map_or_else(|| format!("tag[{index}]"), |export| export.name.clone());
             let ty = env.tag_type(index).clone();
-            bound.tags.push(store.own_tag(TagBox { ty, name }));
+            let identity = env.identity(env.tags[index as usize]);
+            bound.tags.push(store.own_tag(TagBox { ty, identity, name }));
         }
         let instance = InstanceData::new(
             module.clone(),
@@ -245,10 +246,12 @@ impl Linker {
                 Error::Link(LinkError::OtherStore { module, name })
             })
         };
+        // Of types in recursion groups of several, which messages do not tell apart.
+        let identity = |type_index: u32| env.identity(type_index);
         match (import.item, definition) {
             (Item::Func(index), Some(Definition::Host(host))) => {
                 let wanted = env.function_type(index);
-                if host.ty != *wanted {
+                if host.ty != *wanted || identity(env.functions[index as usize]) != 0 {
                     return Err(mismatch(type_text(wanted), type_text(&host.ty)));
                 }
                 bound.functions.push(FuncTarget::Host(host.clone()));
@@ -259,7 +262,8 @@ impl Linker {
                 }
                 let wanted = env.function_type(index);
                 let found = func.ty_inner(store);
-                if found != *wanted {
+                let same = func.identity(store) == identity(env.functions[index as usize]);
+                if found != *wanted || !same {
                     return Err(mismatch(type_text(wanted), type_text(&found)));
                 }
                 bound.functions.push(func.import_target(store));
@@ -310,8 +314,9 @@ impl Linker {
                 if let Some(error) = owned_by_other(tag.store) {
                     return Err(error);
                 }
-                let (wanted, found) = (env.tag_type(index), &tag.target(store).ty);
-                if wanted != found {
+                let target = tag.target(store);
+                let (wanted, found) = (env.tag_type(index), &target.ty);
+                if wanted != found || target.identity != identity(env.tags[index as usize]) {
                     let text = |ty| format!("a tag of type {}", type_text(ty));
                     return Err(mismatch(text(wanted), text(found)));
                 }

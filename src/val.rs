@@ -71,7 +71,9 @@ impl Val {
         let ValType::Ref(wanted) = ty else { return self.ty() == ty };
         match self {
             Val::FuncRef(None) => wanted.is_nullable() && is_function(wanted),
-            Val::FuncRef(Some(func)) => canonical::is_function_of(&func.ty_inner(store), wanted),
+            Val::FuncRef(Some(func)) => {
+                canonical::is_function_of(&func.ty_inner(store), func.identity(store), wanted)
+            }
             Val::ExternRef(None) => wanted.is_nullable() && is_extern(wanted),
             Val::ExternRef(Some(_)) => is_extern(wanted),
             Val::ExnRef(None) => wanted.is_nullable() && is_exception(wanted),

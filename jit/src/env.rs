@@ -8,6 +8,9 @@ use wasmparser::{FuncType, GlobalType, MemoryType, TableType};
 pub struct ModuleEnv {
     /// Function types by type index.
     pub types: Vec<FuncType>,
+    /// Per type index, as far as needed: 0, or what tells a type of a recursion group of several from types of the same form
+    /// elsewhere.
+    pub identities: Vec<u32>,
     /// Per type index: the smallest index of an equal type.
     pub canonical_types: Vec<u32>,
     /// Per function: its type index.
@@ -39,6 +42,12 @@ pub struct ModuleEnv {
 }
 
 impl ModuleEnv {
+    /// What a type has besides its form: see [`ModuleEnv::identities`].
+    #[must_use]
+    pub fn identity(&self, type_index: u32) -> u32 {
+        self.identities.get(type_index as usize).copied().unwrap_or(0)
+    }
+
     /// Type of a function.
     #[must_use]
     pub fn function_type(&self, func: u32) -> &FuncType {

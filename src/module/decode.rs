@@ -1,6 +1,7 @@
 //! The sections of a module, read and validated.
 
-use super::canonical;
+use super::canonical::{self, Refused};
+use super::groups;
 use super::validate::validate_bodies;
 use super::{
     ConstOp, ConstOps, DataSegment, ElementItems, ElementSegment, Export, Import, Item,
@@ -10,8 +11,8 @@ use std::collections::HashMap;
 use std::ops::Range;
 use updraft_jit::env::ModuleEnv;
 use wasmparser::{
-    CompositeInnerType, ConstExpr, DataKind, ElementKind, ExternalKind, FuncType, Operator, Parser,
-    Payload, RefType, TableInit, TypeRef, ValidPayload, Validator, WasmFeatures,
+    ConstExpr, DataKind, ElementKind, ExternalKind, FuncType, Operator, Parser, Payload, RefType,
+    TableInit, TypeRef, ValidPayload, Validator, WasmFeatures,
 };
 
 /// Everything that the sections say.
@@ -41,6 +42,7 @@ pub(super) fn decode(bytes: &[u8], features: WasmFeatures) -> Result<Decoded, Mo
             offset: 4,
         });
     }
+    let (features, grouped) = groups::features(bytes, features);
     let mut validator = Validator::new_with_features(features);
     let mut decoded = Decoded::default();
     let mut bodies = Vec::new();
@@ -49,6 +51,9 @@ pub(super) fn decode(bytes: &[u8], features: WasmFeatures) -> Result<Decoded, Mo
     for payload in parser.parse_all(bytes) {
         let payload = payload?;
         if let ValidPayload::Func(func, body) = validator.payload(&payload)? {
+            if grouped {
+                groups::check_body(&body)?;
+            }
             decoded.env.bodies.push(to_usize(body.range()));
             bodies.push((func, body));
         } else {
@@ -65,17 +70,23 @@ impl Decoded {
         let env = &mut self.env;
         match payload {
             Payload::TypeSection(types) => {
-                for group in types {
-                    for ty in group?.into_types() {
-                        let CompositeInnerType::Func(func) = ty.composite_type.inner else {
-                            unreachable!("the validator refuses types of the GC proposal")
-                        };
-                        let func = canonical::func_type(&env.types, func).map_err(too_many)?;
-                        env.types.push(func);
+                for group in types.into_iter_with_offsets() {
+                    let (offset, group) = group?;
+                    let mut members = Vec::new();
+                    for ty in group.into_types() {
+                        let func = groups::function(ty, offset)?;
+                        members.push(canonical::func_type(env, func).map_err(refused(offset))?);
                     }
+                    if members.len() > 1 {
+                        let first = canonical::group(members.clone()).map_err(refused(offset))?;
+                        env.identities.resize(env.types.len(), 0);
+                        env.identities.extend(first..first + members.len() as u32);
+                    }
+                    env.types.extend(members);
                 }
             }
             Payload::ImportSection(imports) => {
+                let at = imports.range().start;
                 for import in imports.into_imports() {
                     let import = import?;
                     let item = match import.ty {
@@ -85,8 +96,8 @@ impl Decoded {
                             Item::Func(env.imported_functions - 1)
                         }
                         TypeRef::Table(mut ty) => {
-                            ty.element_type = canonical::ref_type(&env.types, ty.element_type)
-                                .map_err(too_many)?;
+                            ty.element_type =
+                                canonical::ref_type(env, ty.element_type).map_err(refused(at))?;
                             env.tables.push(ty);
                             env.imported_tables += 1;
                             Item::Table(env.imported_tables - 1)
@@ -97,8 +108,8 @@ impl Decoded {
                             Item::Memory(env.imported_memories - 1)
                         }
                         TypeRef::Global(mut ty) => {
-                            ty.content_type = canonical::val_type(&env.types, ty.content_type)
-                                .map_err(too_many)?;
+                            ty.content_type =
+                                canonical::val_type(env, ty.content_type).map_err(refused(at))?;
                             env.globals.push(ty);
                             env.imported_globals += 1;
                             Item::Global(env.imported_globals - 1)
@@ -119,10 +130,11 @@ impl Decoded {
                 }
             }
             Payload::TableSection(tables) => {
+                let at = tables.range().start;
                 for table in tables {
                     let mut table = table?;
                     table.ty.element_type =
-                        canonical::ref_type(&env.types, table.ty.element_type).map_err(too_many)?;
+                        canonical::ref_type(env, table.ty.element_type).map_err(refused(at))?;
                     env.tables.push(table.ty);
                     self.table_inits.push(match table.init {
                         TableInit::RefNull => None,
@@ -141,11 +153,11 @@ impl Decoded {
                 }
             }
             Payload::GlobalSection(globals) => {
+                let at = globals.range().start;
                 for global in globals {
                     let mut global = global?;
                     global.ty.content_type =
-                        canonical::val_type(&env.types, global.ty.content_type)
-                            .map_err(too_many)?;
+                        canonical::val_type(env, global.ty.content_type).map_err(refused(at))?;
                     env.globals.push(global.ty);
                     self.global_inits.push(const_ops(&global.init_expr)?);
                 }
@@ -195,9 +207,14 @@ impl Decoded {
 
     fn finish(&mut self) {
         let env = &mut self.env;
-        let mut first: HashMap<&FuncType, u32> = HashMap::new();
-        let canonical = env.types.iter().zip(0..).map(|(ty, i)| *first.entry(ty).or_insert(i));
-        env.canonical_types = canonical.collect();
+        let mut first: HashMap<(&FuncType, u32), u32> = HashMap::new();
+        let canonical = env
+            .types
+            .iter()
+            .zip(0..)
+            .map(|(ty, i)| *first.entry((ty, env.identity(i))).or_insert(i))
+            .collect();
+        env.canonical_types = canonical;
         env.global_escapes =
             (0..env.globals.len()).map(|i| i < env.imported_globals as usize).collect();
         for export in &self.exports {
@@ -208,12 +225,21 @@ impl Decoded {
     }
 }
 
-fn too_many(_: canonical::TooMany) -> ModuleError {
-    let what = "as many function types that others refer to, in all modules of the process";
-    ModuleError::Unsupported { what: what.into(), offset: 0 }
+fn refused(offset: u64) -> impl FnOnce(Refused) -> ModuleError {
+    move |refused| ModuleError::Unsupported { what: what(refused), offset }
+}
+
+fn what(refused: Refused) -> String {
+    match refused {
+        Refused::TooMany => {
+            "as many function types that others refer to, in all modules of the process".into()
+        }
+        Refused::HeapType(heap) => groups::heap_type(heap),
+    }
 }
 
 fn element_segment(element: wasmparser::Element<'_>) -> Result<ElementSegment, ModuleError> {
+    let at = element.range.start;
     let mode = match element.kind {
         ElementKind::Passive => SegmentMode::Passive,
         ElementKind::Declared => SegmentMode::Declared,
@@ -228,6 +254,9 @@ fn element_segment(element: wasmparser::Element<'_>) -> Result<ElementSegment, M
             (ElementItems::Functions(functions), RefType::FUNCREF)
         }
         wasmparser::ElementItems::Expressions(ty, expressions) => {
+            if !canonical::is_supported(ty.heap_type()) {
+                return Err(refused(at)(Refused::HeapType(ty.heap_type())));
+            }
             let mut items = Vec::new();
             for expression in expressions {
                 items.push(const_ops(&expression?)?);
@@ -254,7 +283,7 @@ fn const_ops(expr: &ConstExpr<'_>) -> Result<ConstOps, ModuleError> {
                 ConstOp::V128([bits as u64, (bits >> 64) as u64])
             }
             Operator::GlobalGet { global_index } => ConstOp::GlobalGet(global_index),
-            Operator::RefNull { .. } => ConstOp::Value(0),
+            Operator::RefNull { hty } if canonical::is_supported(hty) => ConstOp::Value(0),
             Operator::RefFunc { function_index } => ConstOp::RefFunc(function_index),
             Operator::I32Add => ConstOp::I32Add,
             Operator::I32Sub => ConstOp::I32Sub,

@@ -7,6 +7,7 @@
 pub(crate) mod canonical;
 mod decode;
 mod error;
+mod groups;
 mod names;
 mod validate;
 

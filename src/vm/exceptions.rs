@@ -25,6 +25,8 @@ use wasmparser::{FuncType, RefType};
 /// A tag; its address is its identity.
 pub(crate) struct TagBox {
     pub ty: FuncType,
+    /// What the type has besides: see [`ModuleEnv::identities`](updraft_jit::env::ModuleEnv::identities).
+    pub identity: u32,
     /// What to call it.
     pub name: String,
 }

@@ -560,7 +560,9 @@ pub(crate) unsafe fn element(
             None => {
                 // SAFETY: by contract, the store is alive.
                 let callee = unsafe { function_of(reference) };
-                (callee.ty == env.types[ty as usize]).then(|| callee.target.clone())
+                let same =
+                    callee.ty == env.types[ty as usize] && callee.identity == env.identity(ty);
+                same.then(|| callee.target.clone())
             }
         },
     };

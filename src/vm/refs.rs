@@ -12,6 +12,8 @@ use wasmparser::FuncType;
 #[repr(align(8))]
 pub(crate) struct FuncBox {
     pub ty: FuncType,
+    /// What it has besides: see [`ModuleEnv::identities`](updraft_jit::env::ModuleEnv::identities).
+    pub identity: u32,
     pub target: FuncTarget,
 }
 
@@ -53,14 +55,19 @@ impl RefArena {
                 None => FuncTarget::Wasm { instance, func },
             };
             let ty = module.env.function_type(func).clone();
-            Box::new(FuncBox { ty, target })
+            let identity = module.env.identity(module.env.functions[func as usize]);
+            Box::new(FuncBox { ty, identity, target })
         })
     }
 
     /// A reference to a host function.
     pub fn host_function(&mut self, func: Arc<HostFunc>) -> &FuncBox {
         let ty = func.ty.clone();
-        self.host_functions.push(Box::new(FuncBox { ty, target: FuncTarget::Host(func) }));
+        self.host_functions.push(Box::new(FuncBox {
+            ty,
+            identity: 0,
+            target: FuncTarget::Host(func),
+        }));
         self.host_functions.last().expect("just pushed")
     }
 
