@@ -69,6 +69,8 @@ pub enum Stopped {
     Terminated,
     /// The deadline has passed.
     TimedOut,
+    /// The threads have taken more processor time than they were allowed to.
+    CpuTime,
 }
 
 impl fmt::Display for Stopped {
@@ -77,6 +79,7 @@ impl fmt::Display for Stopped {
             Stopped::ByGroup => "stopped because another thread of the program ended it",
             Stopped::Terminated => "the program was terminated",
             Stopped::TimedOut => "the program ran longer than its timeout allows",
+            Stopped::CpuTime => "the program took more processor time than its limit allows",
         })
     }
 }

@@ -183,6 +183,15 @@ impl<'a> Caller<'a> {
         thread.is_stopping()
     }
 
+    /// Runs `body`, which blocks and does not write to the program's memory: a pause does not wait for it.
+    pub(crate) fn outside<T>(&self, body: impl FnOnce() -> T) -> T {
+        let thread = self.thread();
+        sys::go_outside(&thread.abi);
+        let result = body();
+        sys::come_inside(&thread.abi);
+        result
+    }
+
     /// Why the program is being stopped.
     pub(crate) fn stopped(&self) -> Stopped {
         self.thread().stopped()

@@ -14,6 +14,7 @@ use crate::val::{FuncType, Val, WasmTys};
 use crate::vm::builtins::init_table;
 use crate::vm::exceptions::TagBox;
 use crate::vm::instance::GlobalBox;
+use crate::vm::quota::InstanceShare;
 use crate::vm::refs::FuncTarget;
 use crate::vm::{InstanceData, LinearMemory, Table as VmTable};
 use std::collections::HashMap;
@@ -179,6 +180,8 @@ impl Linker {
         memories: &[Arc<LinearMemory>],
     ) -> Result<Instance, Error> {
         let store = store.store_inner();
+        let quotas = store.thread.group.quotas().clone();
+        let share = InstanceShare::take(&quotas).map_err(Error::Limit)?;
         let mut bound = Bound::default();
         for (index, import) in module.imports.iter().enumerate() {
             self.bind(store, module, import, find(index, import), &mut bound)?;
@@ -189,12 +192,13 @@ impl Linker {
                 bound.memories.push(memory.clone());
                 continue;
             }
-            let memory = LinearMemory::new(*ty, self.engine.config().max_memory)
+            let most = self.engine.config().max_memory;
+            let memory = LinearMemory::in_group(*ty, most, Some(quotas.clone()))
                 .map_err(|cause| LinkError::Memory { pages: ty.initial, cause })?;
             bound.memories.push(Arc::new(memory));
         }
         for ty in &env.tables[env.imported_tables as usize..] {
-            let table = VmTable::new(*ty, Ref::NULL)
+            let table = VmTable::new(*ty, Ref::NULL, &quotas)
                 .map_err(|cause| LinkError::Table { elements: ty.initial, cause })?;
             bound.tables.push(store.own_table(table));
         }
@@ -213,6 +217,7 @@ impl Linker {
             bound.memories,
             bound.globals,
             bound.tags,
+            share,
         );
         let instance = store.own_instance(instance);
         Ok(Instance { store: store.id, data: instance })

@@ -145,7 +145,7 @@ impl Table {
             )));
         }
         let init = Ref(init.to_slots(store)[0]);
-        let table = VmTable::new(ty, init)
+        let table = VmTable::new(ty, init, store.thread.group.quotas())
             .map_err(|cause| crate::LinkError::Table { elements: ty.initial, cause })?;
         table.set_escapes(|r| r);
         Ok(Table { store: store.id, table: store.own_table(table) })

@@ -15,6 +15,7 @@ use crate::spawner::Spawner;
 use crate::store::{Store, Terminator};
 use crate::threads::{Cause, Group, Limits, SpawnError, Timer};
 use crate::vm::LinearMemory;
+use crate::vm::quota::Quotas;
 use spares::{Spare, Spares};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,8 +28,21 @@ mod spares;
 pub struct ProcessConfig {
     /// Most threads alive at once, the main thread not counted.
     pub max_threads: u32,
-    /// Time after which the program is stopped.
+    /// Time after which the program is stopped, instantiation and start functions included.
     pub timeout: Option<Duration>,
+    /// Processor time of all threads together after which the program is stopped, with [`Stopped::CpuTime`]. What counts is what
+    /// threads take in wasm, in the host functions that they call and in their instantiation; compile threads do not. Clocks are read
+    /// more often the nearer the limit, at last each millisecond, so the program may take up to about one millisecond for each core
+    /// more.
+    pub max_cpu: Option<Duration>,
+    /// Most bytes that all memories of the program may have together: growing past it gives the program -1, and a thread whose instance
+    /// has memories of its own is refused. For one memory there is [`Config::max_memory`](crate::Config::max_memory).
+    pub max_memory: Option<u64>,
+    /// Most elements that all tables of the program, those of each thread's instance, may have together: growing past it gives -1,
+    /// and a thread whose tables have no room is refused.
+    pub max_table_elements: Option<u64>,
+    /// Most instances at once: those of threads, and those that are kept for the next thread. A thread without one is refused.
+    pub max_instances: Option<u64>,
     /// The pthread library that the program may import.
     pub pthreads: Pthreads,
 }
@@ -47,7 +61,15 @@ pub enum Pthreads {
 
 impl Default for ProcessConfig {
     fn default() -> Self {
-        ProcessConfig { max_threads: 1024, timeout: None, pthreads: Pthreads::Off }
+        ProcessConfig {
+            max_threads: 1024,
+            timeout: None,
+            max_cpu: None,
+            max_memory: None,
+            max_table_elements: None,
+            max_instances: None,
+            pthreads: Pthreads::Off,
+        }
     }
 }
 
@@ -57,6 +79,7 @@ impl Default for ProcessConfig {
 pub struct Process {
     inner: Arc<ProcessInner>,
     timeout: Option<Duration>,
+    max_cpu: Option<Duration>,
     /// The shared memory.
     memory: Option<Memory>,
 }
@@ -154,10 +177,16 @@ impl Process {
         let env = &module.env;
         // The wasi-threads text wants one shared memory, imported; toolchains name it as they like.
         let mut shared_memory = None;
+        let quotas =
+            Quotas::new(config.max_memory, config.max_table_elements, config.max_instances);
         let shared = env.memories[..env.imported_memories as usize].iter().find(|m| m.shared);
         if let Some(ty) = shared {
-            let memory = LinearMemory::new(*ty, linker.engine().config().max_memory)
-                .map_err(|cause| crate::LinkError::Memory { pages: ty.initial, cause })?;
+            let memory = LinearMemory::in_group(
+                *ty,
+                linker.engine().config().max_memory,
+                Some(quotas.clone()),
+            )
+            .map_err(|cause| crate::LinkError::Memory { pages: ty.initial, cause })?;
             let memory = Arc::new(memory);
             shared_memory = Some(Memory::new(memory.clone()));
             linker.shared_memory(memory);
@@ -167,7 +196,7 @@ impl Process {
         let by_shares = config.pthreads == Pthreads::Wamr
             && !module.imports.iter().any(|import| import.name == "thread-spawn");
         let max_threads = if by_shares { u32::MAX } else { config.max_threads };
-        let group = Group::new(Limits { max_threads });
+        let group = Group::with_quotas(Limits { max_threads }, quotas, config.max_cpu.is_some());
         let inner = Arc::new_cyclic(|process| {
             linker.raw_func(
                 "wasi",
@@ -188,7 +217,12 @@ impl Process {
                 threads: ThreadCounts::default(),
             }
         });
-        Ok(Process { inner, timeout: config.timeout, memory: shared_memory })
+        Ok(Process {
+            inner,
+            timeout: config.timeout,
+            max_cpu: config.max_cpu,
+            memory: shared_memory,
+        })
     }
 
     /// Pauses and ends the program from other threads.
@@ -260,6 +294,7 @@ impl Process {
         let group = self.inner.group.clone();
         // From here on: instantiation and start function are included, as are those of all threads.
         let _deadline = self.timeout.and_then(|timeout| deadline(&group, timeout));
+        let _watch = self.max_cpu.and_then(|most| cpu_watch(&group, most));
         let inner = &self.inner;
         let mut store = Store::in_group(inner.linker.engine(), group.clone(), 0)?;
         let result = (|| {
@@ -293,6 +328,7 @@ impl Process {
                 _ => Error::Stopped(Stopped::ByGroup),
             },
             Some((Cause::TimedOut, _)) => Error::Stopped(Stopped::TimedOut),
+            Some((Cause::CpuTime, _)) => Error::Stopped(Stopped::CpuTime),
             Some((Cause::Terminated, _)) | None => Error::Stopped(Stopped::Terminated),
         }
     }
@@ -418,12 +454,39 @@ fn deadline(group: &Arc<Group>, timeout: Duration) -> Option<Timer> {
     let at = Instant::now().checked_add(timeout)?;
     let group = group.clone();
     let timer = Timer::start(at, move || {
-        group.stop(Cause::TimedOut, 0, None);
+        if group.stop(Cause::TimedOut, 0, None) {
+            tracing::warn!(?timeout, "the program has run too long (--timeout)");
+        }
         None
     });
     timer
         .inspect_err(|error| {
             tracing::warn!(%error, "cannot start the timer; the timeout (--timeout) does not hold");
+        })
+        .ok()
+}
+
+/// Stops a group when its threads have taken so much processor time.
+///
+/// Compiled code does not count what it does, so the clocks are looked at. Between two looks all cores together cannot take what was left,
+/// but for the last millisecond.
+fn cpu_watch(group: &Arc<Group>, most: Duration) -> Option<Timer> {
+    const SOONEST: Duration = Duration::from_millis(1);
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
+    let group = group.clone();
+    let timer = Timer::start(Instant::now() + (most / cores).max(SOONEST), move || {
+        let left = most.saturating_sub(group.cpu_time());
+        if left.is_zero() {
+            if group.stop(Cause::CpuTime, 0, None) {
+                tracing::warn!(limit = ?most, "the program has taken too much processor time (--max-cpu)");
+            }
+            return None;
+        }
+        Instant::now().checked_add((left / cores).max(SOONEST))
+    });
+    timer
+        .inspect_err(|error| {
+            tracing::warn!(%error, "cannot start the timer; the limit of processor time (--max-cpu) does not hold");
         })
         .ok()
 }

@@ -188,20 +188,21 @@ fn the_watchdog_repeats_signals_that_were_lost() {
 
 #[test]
 fn one_of_many_causes_is_reported_with_its_own_detail() {
-    let mut seen = [0u32; 4];
+    let mut seen = [0u32; 5];
     for round in 0..1_000u32 {
         let group = group();
-        let racers = 4 + round % 3;
+        let racers = 5 + round % 3;
         let start = Arc::new(Barrier::new(racers as usize));
         let winners = Arc::new(Mutex::new(Vec::new()));
         for racer in 0..racers {
             let (start, winners, racing) = (start.clone(), winners.clone(), group.clone());
             let body = move |id: ThreadId| {
                 attached(&racing.clone(), id, |_| {
-                    let cause = match racer % 4 {
+                    let cause = match racer % 5 {
                         0 => Cause::Exit(id.cast_signed()),
                         1 => Cause::Trap,
                         2 => Cause::Terminated,
+                        3 => Cause::CpuTime,
                         _ => Cause::TimedOut,
                     };
                     start.wait();
@@ -225,9 +226,10 @@ fn one_of_many_causes_is_reported_with_its_own_detail() {
             Cause::Trap => 1,
             Cause::Terminated => 2,
             Cause::TimedOut => 3,
+            Cause::CpuTime => 4,
         }] += 1;
     }
-    println!("exit, trap, terminated, timed out: {seen:?}");
+    println!("exit, trap, terminated, timed out, out of processor time: {seen:?}");
 }
 
 /// Threads attach and leave as fast as they can; after the stop, every attachment begins with `pending` set.

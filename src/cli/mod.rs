@@ -1,6 +1,6 @@
 //! The command line: a file per subcommand.
 //!
-//! Exit codes: the program's own; 134 for a trap; 124 for a timeout; 2 for wrong flags; 1 for everything else.
+//! Exit codes: the program's own; 134 for a trap; 124 for a timeout; 152 for too much processor time; 2 for wrong flags; 1 for everything else.
 
 mod bench;
 mod inspect;

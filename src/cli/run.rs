@@ -8,13 +8,15 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use updraft::{
     Config, Engine, Error, Func, Linker, Module, Observer, Process, ProcessConfig, Pthreads,
-    Stopped, Store, Strategy, TraceRecorder, Val, ValType, WasiCtxBuilder,
+    Stopped, Store, Strategy, TraceRecorder, TrapCode, Val, ValType, WasiCtxBuilder,
 };
 
 /// Exit code of a trap: what a shell shows for a program that was ended by SIGABRT.
 const TRAPPED: i32 = 134;
 /// Exit code of a timeout, as timeout(1) has it.
 const TIMED_OUT: i32 = 124;
+/// Exit code for too much processor time: what a shell shows for a program that was ended by SIGXCPU.
+const OUT_OF_CPU_TIME: i32 = 152;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -42,9 +44,25 @@ pub struct Args {
     #[arg(long, value_name = "LIBRARY", default_value = "off")]
     pthreads: PthreadsArg,
 
-    /// Most bytes that a memory may grow to; suffixes K, M, G
+    /// Most bytes that all memories of the program may have together; suffixes K, M, G
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     max_memory: Option<u64>,
+
+    /// Most elements that all tables of the program may have together, those of each thread among them
+    #[arg(long, value_name = "N")]
+    max_table_elements: Option<u64>,
+
+    /// Most instances at once, of which each thread has one
+    #[arg(long, value_name = "N")]
+    max_instances: Option<u64>,
+
+    /// End the program once all its threads together have taken so many seconds of processor time
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    max_cpu: Option<Duration>,
+
+    /// Bytes of stack for interpreted code, if it is not to be that of --stack-size; suffixes K, M, G
+    #[arg(long, value_name = "BYTES", value_parser = value_stack_bytes)]
+    value_stack: Option<u64>,
 
     /// Bytes of stack for each thread, both for interpreted and for compiled code; suffixes K, M, G
     #[arg(long, value_name = "BYTES", default_value = "8M", value_parser = stack_bytes)]
@@ -141,6 +159,16 @@ fn stack_bytes(text: &str) -> Result<u64, String> {
     }
 }
 
+/// Sizes of the interpreter's stack: frames of a few functions at least.
+fn value_stack_bytes(text: &str) -> Result<u64, String> {
+    const LEAST: u64 = 64 << 10;
+    const MOST: u64 = 16 << 30;
+    match bytes(text)? {
+        size @ LEAST..=MOST => Ok(size),
+        _ => Err("must be from 64K to 16G".into()),
+    }
+}
+
 fn seconds(text: &str) -> Result<Duration, String> {
     let number: f64 = text.parse().map_err(|_| "expected seconds, such as 1.5")?;
     Duration::try_from_secs_f64(number).map_err(|e| e.to_string())
@@ -196,7 +224,7 @@ fn run(args: &Args, recorder: Option<TraceRecorder>) -> i32 {
         compile_threads: args.compile_threads.map(usize::from),
         exact_traps: args.traps == Traps::Exact,
         canonicalize_nan: args.canonicalize_nan,
-        value_stack: args.stack_size as usize,
+        value_stack: args.value_stack.unwrap_or(args.stack_size) as usize,
         native_stack: args.stack_size as usize,
         max_memory: args.max_memory.unwrap_or(u64::MAX),
         ..Config::default()
@@ -332,7 +360,15 @@ fn prepare(args: &Args, engine: &Engine, module: &Module) -> Result<Process, Str
         PthreadsArg::Wamr => (Pthreads::Wamr, 4),
     };
     let max_threads = args.max_threads.unwrap_or(max_threads);
-    let config = ProcessConfig { max_threads, timeout: args.timeout, pthreads };
+    let config = ProcessConfig {
+        max_threads,
+        timeout: args.timeout,
+        max_cpu: args.max_cpu,
+        max_memory: args.max_memory,
+        max_table_elements: args.max_table_elements,
+        max_instances: args.max_instances,
+        pthreads,
+    };
     Process::new(&linker, module, &config).map_err(|e| e.to_string())
 }
 
@@ -341,6 +377,9 @@ fn report(result: Result<i32, Error>, args: &Args) -> i32 {
     match result {
         Ok(code) | Err(Error::Exit(code)) => code,
         Err(Error::Trap(mut trap)) => {
+            if trap.code == TrapCode::StackOverflow {
+                tracing::warn!("a stack is used up (--stack-size, --value-stack)");
+            }
             trap.locate();
             print_err(&format!("updraft: {trap}\n"));
             TRAPPED
@@ -354,6 +393,13 @@ fn report(result: Result<i32, Error>, args: &Args) -> i32 {
             let seconds = args.timeout.unwrap_or_default().as_secs_f64();
             print_err(&format!("updraft: the program was ended after {seconds} s (--timeout)\n"));
             TIMED_OUT
+        }
+        Err(Error::Stopped(Stopped::CpuTime)) => {
+            let seconds = args.max_cpu.unwrap_or_default().as_secs_f64();
+            print_err(&format!(
+                "updraft: the program was ended after {seconds} s of processor time (--max-cpu)\n"
+            ));
+            OUT_OF_CPU_TIME
         }
         Err(error) => fail(&format!("{}: {error}", args.file.display())),
     }

@@ -16,6 +16,7 @@ use super::waiter::Waiter;
 use super::{THREAD_IDS, ThreadId, ThreadPool};
 use crate::error::Stopped;
 use crate::observe::events::event;
+use crate::vm::quota::Quotas;
 use crate::vm::sys;
 
 /// Bounds of a group.
@@ -71,6 +72,9 @@ pub struct Group {
     /// Counts answers to pauses; whoever pauses the group sleeps on it.
     pub(super) acknowledged: std::sync::atomic::AtomicU32,
     limits: Limits,
+    quotas: Arc<Quotas>,
+    /// Whether the processor time of threads is counted.
+    counts_cpu: bool,
     /// For the watchdog.
     this: Weak<Group>,
 }
@@ -91,6 +95,8 @@ pub(super) struct Members {
     /// Whether the watchdog runs, which repeats them too.
     watchdog: bool,
     pub(super) pauses: Pauses,
+    /// Processor time of threads that are attached no more.
+    cpu_of_those_gone: Duration,
 }
 
 /// An attached thread.
@@ -103,6 +109,8 @@ pub(super) struct Member {
     knows: bool,
     /// What ends the blocking calls of the host that the thread is in, the outermost first.
     wakers: Vec<Waker>,
+    /// The native thread's processor time when it was attached.
+    cpu_before: Duration,
 }
 
 /// Ends a blocking call of the host. Called from any thread, perhaps several times, and perhaps late.
@@ -211,6 +219,11 @@ impl Group {
     /// A group without threads.
     #[must_use]
     pub fn new(limits: Limits) -> Arc<Group> {
+        Group::with_quotas(limits, Quotas::new(None, None, None), false)
+    }
+
+    /// The same, whose instances share these quotas. `counts_cpu`: it counts the processor time of its threads.
+    pub(crate) fn with_quotas(limits: Limits, quotas: Arc<Quotas>, counts_cpu: bool) -> Arc<Group> {
         Arc::new_cyclic(|this| Group {
             stop: StopWord::new(),
             detail: Mutex::new(None),
@@ -218,8 +231,23 @@ impl Group {
             changed: Condvar::new(),
             acknowledged: std::sync::atomic::AtomicU32::new(0),
             limits,
+            quotas,
+            counts_cpu,
             this: this.clone(),
         })
+    }
+
+    pub(crate) fn quotas(&self) -> &Arc<Quotas> {
+        &self.quotas
+    }
+
+    /// The processor time that threads have taken while they were attached, if it is counted.
+    pub(crate) fn cpu_time(&self) -> Duration {
+        let members = lock(&self.members);
+        let running = members
+            .attached()
+            .map(|member| member.target.cpu_time().saturating_sub(member.cpu_before));
+        members.cpu_of_those_gone + running.sum::<Duration>()
     }
 
     /// Why the group ends, and the thread that was the cause.
@@ -240,6 +268,7 @@ impl Group {
         match self.cause() {
             Some((Cause::Terminated, _)) => Stopped::Terminated,
             Some((Cause::TimedOut, _)) => Stopped::TimedOut,
+            Some((Cause::CpuTime, _)) => Stopped::CpuTime,
             Some((Cause::Exit(_) | Cause::Trap, _)) | None => Stopped::ByGroup,
         }
     }
@@ -357,7 +386,10 @@ impl Group {
             waiter: Waiter::current(),
             knows: false,
             wakers: Vec::new(),
+            cpu_before: Duration::ZERO,
         };
+        let cpu_before = if self.counts_cpu { member.target.cpu_time() } else { Duration::ZERO };
+        let member = Member { cpu_before, ..member };
         // SAFETY: the caller's promise.
         unsafe {
             (*state).leaving.store(0, Relaxed);
@@ -566,7 +598,13 @@ impl Drop for Attachment {
         // SAFETY: the state outlives the attachment.
         unsafe { (*self.state).leaving.store(1, Relaxed) };
         let mut members = lock(&self.group.members);
-        members.attached[self.place.0] = None;
+        let member = members.attached[self.place.0].take();
+        if self.group.counts_cpu
+            && let Some(member) = member
+        {
+            let taken = member.target.cpu_time().saturating_sub(member.cpu_before);
+            members.cpu_of_those_gone += taken;
+        }
         members.vacant.push(self.place.0);
         self.group.left_in_pause(&members);
         self.group.one_left(members);

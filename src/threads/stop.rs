@@ -16,6 +16,8 @@ pub enum Cause {
     Terminated,
     /// It ran longer than it was allowed to.
     TimedOut,
+    /// Its threads have taken more processor time than they were allowed to.
+    CpuTime,
 }
 
 /// Set once: kind (3 bits), thread id (29 bits), exit code (32 bits). Zero is "running".
@@ -26,6 +28,7 @@ const EXIT: u64 = 1;
 const TRAP: u64 = 2;
 const TERMINATED: u64 = 3;
 const TIMED_OUT: u64 = 4;
+const CPU_TIME: u64 = 5;
 
 const ID_SHIFT: u32 = 32;
 const KIND_SHIFT: u32 = 61;
@@ -57,6 +60,7 @@ fn encode(cause: Cause, by: ThreadId) -> u64 {
         Cause::Trap => (TRAP, 0),
         Cause::Terminated => (TERMINATED, 0),
         Cause::TimedOut => (TIMED_OUT, 0),
+        Cause::CpuTime => (CPU_TIME, 0),
     };
     kind << KIND_SHIFT | u64::from(by % THREAD_IDS) << ID_SHIFT | u64::from(code.cast_unsigned())
 }
@@ -67,6 +71,7 @@ fn decode(word: u64) -> Option<(Cause, ThreadId)> {
         EXIT => Cause::Exit((word as u32).cast_signed()),
         TRAP => Cause::Trap,
         TERMINATED => Cause::Terminated,
+        CPU_TIME => Cause::CpuTime,
         _ => Cause::TimedOut,
     };
     Some((cause, (word >> ID_SHIFT) as u32 % THREAD_IDS))
@@ -86,6 +91,7 @@ mod tests {
             Cause::Trap,
             Cause::Terminated,
             Cause::TimedOut,
+            Cause::CpuTime,
         ] {
             for by in [0, 1, 77, THREAD_IDS - 1] {
                 let word = StopWord::new();

@@ -1,6 +1,7 @@
 //! Instances: a context for code, and what owns the things that the context points to.
 
 use super::exceptions::TagBox;
+use super::quota::InstanceShare;
 use super::refs::FuncTarget;
 use super::{LinearMemory, Table, VmThread};
 use crate::module::Module;
@@ -50,10 +51,12 @@ pub(crate) struct InstanceData {
     dropped_elements: Box<[Cell<bool>]>,
     /// See [`VmContext::spill`]. Code writes to it.
     spill: Box<[Cell<u64>]>,
+    _share: InstanceShare,
 }
 
 impl InstanceData {
     /// Allocates the context. Defined globals are zero, and `globals` is still without them.
+    #[expect(clippy::too_many_arguments, reason = "what an instance is made of")]
     pub fn new(
         module: Module,
         store: *mut StoreInner,
@@ -62,6 +65,7 @@ impl InstanceData {
         memories: Vec<Arc<LinearMemory>>,
         imported_globals: Vec<*const GlobalBox>,
         tags: Vec<*const TagBox>,
+        share: InstanceShare,
     ) -> Box<InstanceData> {
         // SAFETY: the tables and globals belong to the store that makes this instance.
         let table_descs = tables.iter().map(|t| unsafe { (**t).desc() }).collect();
@@ -90,6 +94,7 @@ impl InstanceData {
             imported_cells,
             globals: imported_globals.into(),
             tags: tags.into(),
+            _share: share,
         });
         let memory0 = instance.memory_descs.first().copied();
         let code = &instance.module.code;

@@ -6,10 +6,11 @@
 //!
 //! A memory of 64-bit addresses reserves what it may grow to, as far as there is room. Every access checks its bounds.
 
+use super::quota::Quotas;
 use super::sys::Reservation;
 use crate::threads::ParkingLot;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use updraft_jit::abi::MemoryDesc;
 use wasmparser::MemoryType;
 
@@ -32,11 +33,30 @@ pub(crate) struct LinearMemory {
     ty: MemoryType,
     max_pages: u64,
     parking: ParkingLot,
+    /// Of the group that the memory belongs to, if it belongs to one.
+    quotas: Option<Arc<Quotas>>,
+}
+
+impl Drop for LinearMemory {
+    fn drop(&mut self) {
+        if let Some(quotas) = &self.quotas {
+            quotas.memory.give_back(self.len());
+        }
+    }
 }
 
 impl LinearMemory {
     /// Reserves a memory and makes its first pages accessible. `max_bytes` bounds it further than its type does.
     pub fn new(ty: MemoryType, max_bytes: u64) -> Result<LinearMemory, String> {
+        LinearMemory::in_group(ty, max_bytes, None)
+    }
+
+    /// The same, as a part of what a group may have.
+    pub fn in_group(
+        ty: MemoryType,
+        max_bytes: u64,
+        quotas: Option<Arc<Quotas>>,
+    ) -> Result<LinearMemory, String> {
         let limit_pages = max_bytes / PAGE;
         if ty.initial > limit_pages {
             return Err(format!(
@@ -61,9 +81,18 @@ impl LinearMemory {
             ty,
             max_pages,
             parking: ParkingLot::new(),
+            quotas,
         };
         if memory.grow(ty.initial).is_none() {
-            return Err(format!("cannot make {} bytes accessible", ty.initial * PAGE));
+            let bytes = ty.initial * PAGE;
+            let most = memory.quotas.as_ref().map_or(u64::MAX, |quotas| quotas.memory.most());
+            return Err(if most < u64::MAX {
+                format!(
+                    "{bytes} bytes are too many for the program's limit of {most} (--max-memory)"
+                )
+            } else {
+                format!("cannot make {bytes} bytes accessible")
+            });
         }
         Ok(memory)
     }
@@ -132,8 +161,23 @@ impl LinearMemory {
             return None;
         }
         let new = new_pages * PAGE;
+        let quota = self.quotas.as_ref().map(|quotas| &quotas.memory);
+        if let Some(quota) = quota
+            && !quota.take(new - old)
+        {
+            tracing::warn!(
+                pages = old / PAGE,
+                delta,
+                max_bytes = quota.most(),
+                "memory.grow refused: over the program's --max-memory"
+            );
+            return None;
+        }
         if let Err(error) = self.reservation.commit(old as usize..new as usize) {
             tracing::warn!(%error, pages = new_pages, "memory.grow refused by the operating system");
+            if let Some(quota) = quota {
+                quota.give_back(new - old);
+            }
             return None;
         }
         self.length.store(new, Ordering::Release);

@@ -13,6 +13,7 @@ pub(crate) mod exceptions;
 pub(crate) mod hooks;
 pub(crate) mod instance;
 pub(crate) mod memory;
+pub(crate) mod quota;
 pub(crate) mod refs;
 pub(crate) mod sys;
 pub(crate) mod table;

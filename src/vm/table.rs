@@ -1,6 +1,8 @@
 //! Tables.
 
+use super::quota::Quotas;
 use std::cell::UnsafeCell;
+use std::sync::Arc;
 use updraft_jit::abi::{Ref, TableDesc};
 use wasmparser::TableType;
 
@@ -15,15 +17,31 @@ pub(crate) struct Table {
     /// Set once another instance or the host can see the table. From then on no element may be an instance-relative
     /// reference (see [`Ref`]).
     escapes: std::cell::Cell<bool>,
+    /// Of the group that the table belongs to.
+    quotas: Arc<Quotas>,
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        self.quotas.table_elements.give_back(self.len());
+    }
 }
 
 impl Table {
-    pub fn new(ty: TableType, init: Ref) -> Result<Table, String> {
+    /// A table, as a part of what a group may have.
+    pub fn new(ty: TableType, init: Ref, quotas: &Arc<Quotas>) -> Result<Table, String> {
         if ty.initial > MAX_ELEMENTS {
             return Err(format!("more than {MAX_ELEMENTS} elements"));
         }
         let mut elements = Vec::new();
         elements.try_reserve_exact(ty.initial as usize).map_err(|e| e.to_string())?;
+        let quota = &quotas.table_elements;
+        if !quota.take(ty.initial) {
+            let most = quota.most();
+            return Err(format!(
+                "too many for the program's limit of {most} (--max-table-elements)"
+            ));
+        }
         elements.resize(ty.initial as usize, init.0);
         let desc = TableDesc { base: elements.as_mut_ptr(), length: ty.initial };
         Ok(Table {
@@ -31,6 +49,7 @@ impl Table {
             elements: UnsafeCell::new(elements),
             ty,
             escapes: false.into(),
+            quotas: quotas.clone(),
         })
     }
 
@@ -38,6 +57,7 @@ impl Table {
     pub fn renew(&self) {
         let slots = self.slots();
         let len = self.ty.initial as usize;
+        self.quotas.table_elements.give_back((slots.len() - len) as u64);
         slots.truncate(len);
         slots.shrink_to(len);
         slots.fill(Ref::NULL.0);
@@ -106,6 +126,16 @@ impl Table {
         }
         let slots = self.slots();
         slots.try_reserve(delta as usize).ok()?;
+        if !self.quotas.table_elements.take(delta) {
+            let max = self.quotas.table_elements.most();
+            tracing::warn!(
+                elements = old,
+                delta,
+                max,
+                "table.grow refused: over the program's --max-table-elements"
+            );
+            return None;
+        }
         slots.resize(new as usize, init.0);
         let desc = TableDesc { base: slots.as_mut_ptr(), length: new };
         // SAFETY: as in `slots`.

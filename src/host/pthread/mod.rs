@@ -105,7 +105,9 @@ impl Library {
         deadline: Option<Instant>,
     ) -> Result<WaitResult, Error> {
         let stopping = || caller.must_stop();
-        match self.lot.wait_unless(handle.into(), validate, deadline, stopping) {
+        let result =
+            caller.outside(|| self.lot.wait_unless(handle.into(), validate, deadline, stopping));
+        match result {
             WaitResult::Stopped => Err(Error::Stopped(Stopped::ByGroup)),
             other => Ok(other),
         }
