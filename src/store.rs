@@ -142,6 +142,7 @@ impl Store {
         let store = &mut *self.inner;
         store.id = next_id();
         store.thread.renew(store.id);
+        store.deadline = None;
         store.exceptions = Exceptions::default();
         store.refs.renew();
         store.instances.truncate(contents.instances);

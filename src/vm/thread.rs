@@ -13,7 +13,7 @@ use crate::threads::{self, Group};
 use crate::tiers::CodePlace;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use updraft_jit::abi::{Sampled, ThreadState, TrapCode, pending};
+use updraft_jit::abi::{ThreadState, TrapCode, pending};
 
 /// Native stack that runtime code may count on once it has been entered, in bytes.
 pub(crate) const HOST_RESERVE: usize = 256 << 10;
@@ -122,9 +122,9 @@ impl VmThread {
 
     /// Makes a thread whose calls have all returned as new, for another store id.
     pub fn renew(&mut self, store: u64) {
-        debug_assert!(self.depth == 0 && self.failure.is_none());
-        // Whoever samples looks at attached threads only.
-        self.abi.sampled = Sampled::default();
+        debug_assert!(self.depth == 0 && self.failure.is_none() && self.activation.is_null());
+        // Nobody looks: the thread is not attached. It gets its stack when it begins.
+        self.abi = ThreadState::default();
         self.tail = None;
         self.store = store;
         self.invoked = false;
