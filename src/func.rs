@@ -10,7 +10,7 @@ use crate::vm::refs::{FuncBox, FuncTarget, function_of};
 use crate::vm::{InstanceData, LinearMemory, VmThread, hooks, sys};
 use std::marker::PhantomData;
 use std::sync::Arc;
-use updraft_jit::abi::Ref;
+use updraft_jit::abi::{Ref, ThreadState};
 use updraft_jit::env::{slots, slots_of};
 
 type RawHost = dyn Fn(&mut Caller<'_>, &mut [u64]) -> Result<(), Error> + Send + Sync;
@@ -253,6 +253,11 @@ impl<'a> Caller<'a> {
             Some(value) if !thread.is_stopping() => Ok(value),
             _ => Err(Error::Stopped(thread.stopped())),
         }
+    }
+
+    /// What the calling thread does, for functions that block by means of the engine.
+    pub(crate) fn state(&self) -> &ThreadState {
+        &self.thread().abi
     }
 
     /// Whether the calling thread must end: with its group, or alone. Stands still while the group is paused.

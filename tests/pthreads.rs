@@ -5,6 +5,10 @@
 mod common;
 
 use common::{Updraft, per_strategy, repository, runs, tier, wat_file};
+use updraft::{
+    Config, Engine, Error, Linker, Module, Process, ProcessConfig, Pthreads, Stopped,
+    WasiCtxBuilder,
+};
 
 fn wamr(tier: &str) -> Updraft {
     Updraft::run(tier).args(["--pthreads", "wamr"])
@@ -267,3 +271,35 @@ fn the_link_error_names_the_flag() {
     );
     wamr("interp").arg(&other).end().expect(1).says(&["incompatible import type"]);
 }
+
+/// Threads that block in the library stand still in a pause, and end after it.
+fn blocked_threads_are_paused(strategy: &str) {
+    let strategy = tier(strategy, 0).parse().unwrap();
+    let engine = Engine::new(Config { strategy, ..Config::default() });
+    let module = Module::from_file(&engine, repository("tests/pthread/blocked.wasm")).unwrap();
+    for function in 0..BLOCKING.len() as i32 {
+        let mut linker = Linker::new(&engine);
+        updraft::add_wasi(&mut linker, WasiCtxBuilder::new().build().unwrap());
+        let config =
+            ProcessConfig { max_threads: 4, pthreads: Pthreads::Wamr, ..ProcessConfig::default() };
+        let process = Process::new(&linker, &module, &config).unwrap();
+        let controller = process.controller();
+        let program = std::thread::spawn(move || {
+            process.run_entry("blocked", |store, blocked| {
+                blocked.typed::<(i32, i32, i32), ()>(store)?.call(store, (function, 2, 0))
+            })
+        });
+        // The first thread, one that locks, and one that blocks.
+        while controller.pause().unwrap().threads().len() < 3 {
+            std::thread::yield_now();
+        }
+        for _ in 0..20 {
+            assert_eq!(controller.pause().unwrap().threads().len(), 3);
+        }
+        assert!(controller.terminate());
+        let result = program.join().unwrap();
+        assert!(matches!(result, Err(Error::Stopped(Stopped::Terminated))), "{result:?}");
+    }
+}
+
+per_strategy!(blocked_threads_are_paused);

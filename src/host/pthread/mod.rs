@@ -16,13 +16,14 @@ mod stack;
 mod sync;
 mod thread;
 
-use crate::error::{Error, Stopped, Trap};
+use crate::error::{Error, Trap};
 use crate::func::{Caller, HostFunc};
 use crate::linker::Linker;
 use crate::module::{Import, Item, Module};
 use crate::process::ProcessInner;
 use crate::threads::{ParkingLot, WaitResult};
 use crate::val::WasmTys;
+use crate::vm::sys;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use std::collections::HashMap;
@@ -104,11 +105,14 @@ impl Library {
         validate: impl FnOnce() -> bool,
         deadline: Option<Instant>,
     ) -> Result<WaitResult, Error> {
-        let stopping = || caller.must_stop();
-        let result =
-            caller.outside(|| self.lot.wait_unless(handle.into(), validate, deadline, stopping));
+        let state = caller.state();
+        // Whoever sleeps here touches nothing of the program, and holds up no pause.
+        sys::go_outside(state);
+        let must_end = || sys::must_end(state);
+        let result = self.lot.wait_unless(handle.into(), validate, deadline, must_end);
+        sys::come_inside(state);
         match result {
-            WaitResult::Stopped => Err(Error::Stopped(Stopped::ByGroup)),
+            WaitResult::Stopped => Err(Error::Stopped(caller.stopped())),
             other => Ok(other),
         }
     }
