@@ -34,6 +34,17 @@
 //! # Ok::<(), updraft::Error>(())
 //! ```
 //!
+//! # What a service needs
+//!
+//! * how a program ended, as a value: [`Process::run_to_exit`], [`Exit`];
+//! * to end it, from outside or after a time: [`Process::terminator`], [`ProcessConfig::timeout`];
+//! * threads of it that the host starts: [`Process::spawner`], [`Spawner`];
+//! * functions of the host that block, and end with the program: [`Caller::blocking`];
+//! * its arguments, directories and standard streams: [`WasiCtxBuilder`].
+//!
+//! Programs of one process share nothing but engines and modules, that is, compiled code, unless they are given the same thing. Each has
+//! an example in `examples/`, with assertions that the tests run.
+//!
 //! The map of the code, and one function's way through it, is `ARCHITECTURE.md` in the repository.
 #![deny(missing_docs)]
 

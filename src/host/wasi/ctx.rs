@@ -149,6 +149,34 @@ enum Socket {
 }
 
 /// Collects what a program shall see. Nothing is opened before [`WasiCtxBuilder::build`].
+///
+/// ```
+/// use updraft::host::wasi::{MemoryInput, MemoryOutput};
+/// use updraft::{Engine, Linker, Module, Process, ProcessConfig, WasiCtxBuilder};
+///
+/// let engine = Engine::default();
+/// // Writes the first bytes of its input to its output.
+/// let module = Module::new(&engine, r#"(module
+///     (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+///     (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+///     (memory (export "memory") 1)
+///     (data (i32.const 0) "\10\00\00\00\05\00\00\00")
+///     (func (export "_start")
+///         (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))
+///         (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"#)?;
+/// let output = MemoryOutput::new();
+/// let wasi = WasiCtxBuilder::new()
+///     .args(["program", "--fast"])
+///     .stdin(MemoryInput::new("hello, world"))
+///     .stdout(output.clone())
+///     .stderr_to(std::io::sink())
+///     .build()?;
+/// let mut linker = Linker::new(&engine);
+/// updraft::add_wasi(&mut linker, wasi);
+/// Process::new(&linker, &module, &ProcessConfig::default())?.run()?;
+/// assert_eq!(output.contents(), b"hello");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct WasiCtxBuilder {
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
