@@ -4,9 +4,12 @@ mod common;
 
 use common::{Updraft, per_strategy, repository};
 use std::collections::BTreeMap;
+use std::ffi::CStr;
 use std::fs;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::process::Stdio;
 
 /// Runs tests of the program, by their names, in a new directory. Gives the directory and what was printed.
 fn run(strategy: &str, names: &[&str], code: i32) -> (tempfile::TempDir, String) {
@@ -151,4 +154,73 @@ fn what_the_host_sees(strategy: &str) {
     assert!(!dir.path().join("hard").exists());
 }
 
-per_strategy!(functions, what_the_host_sees);
+/// Threads that use the same descriptors and names in every way, and a main thread that ends the program in the middle.
+fn races(strategy: &str) {
+    for calls in ["20000", "1"] {
+        let dir = tempfile::tempdir().unwrap();
+        let ended = Updraft::run(strategy)
+            .arg("--dir")
+            .arg(format!("{}::/", dir.path().display()))
+            .arg(repository("tests/wasi/races.wasm"))
+            .arg(calls)
+            .end()
+            .expect(0);
+        assert_eq!((ended.text(), &*ended.stderr), ("raced\n", ""));
+    }
+}
+
+per_strategy!(functions, what_the_host_sees, races);
+
+/// A new terminal: the side of the program, and the other, which must stay open.
+fn terminal() -> (fs::File, OwnedFd) {
+    let mut name = [0; 100];
+    // SAFETY: a new descriptor or -1, which is checked; the name has its length.
+    let other = unsafe {
+        let fd = libc::posix_openpt(libc::O_RDWR | libc::O_NOCTTY);
+        assert!(fd >= 0);
+        assert_eq!((libc::grantpt(fd), libc::unlockpt(fd)), (0, 0));
+        assert_eq!(libc::ptsname_r(fd, name.as_mut_ptr(), name.len()), 0);
+        OwnedFd::from_raw_fd(fd)
+    };
+    // SAFETY: the call has ended the name with a zero.
+    let name = unsafe { CStr::from_ptr(name.as_ptr()) }.to_str().unwrap();
+    let side =
+        fs::OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOCTTY).open(name);
+    (side.unwrap(), other)
+}
+
+/// What a program sees of its standard streams is what they are: that is how its C library tells a terminal.
+#[test]
+fn standard_streams_are_what_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    fs::write(at("input"), "input").unwrap();
+    let (side, _other) = terminal();
+    let null = || Stdio::from(fs::File::open("/dev/null").unwrap());
+    let file = || Stdio::from(fs::File::open(at("input")).unwrap());
+    let tty = || Stdio::from(side.try_clone().unwrap());
+    for (stdin, stderr, types) in [
+        (file(), tty(), [(4, 0), (4, 0), (2, 1)]),
+        (tty(), null(), [(2, 1), (4, 0), (2, 0)]),
+        (Stdio::piped(), file(), [(0, 0), (4, 0), (4, 0)]),
+    ] {
+        let status = std::process::Command::new(env!("CARGO_BIN_EXE_updraft"))
+            .args(["run", "--tier", "interp", "--tcplisten", "127.0.0.1:0", "--dir"])
+            .arg(dir.path())
+            .arg(repository("tests/wasi/functions.wasm"))
+            .arg("fd_fdstat")
+            .stdin(stdin)
+            .stdout(fs::File::create(at("output")).unwrap())
+            .stderr(stderr)
+            .status()
+            .unwrap();
+        assert!(status.success());
+        let text = fs::read_to_string(at("output")).unwrap();
+        let stdio: Vec<_> = text
+            .lines()
+            .take(3)
+            .map(|line| (fields(line)["type"], fields(line)["terminal"]))
+            .collect();
+        assert_eq!(stdio, types, "{text}");
+    }
+}

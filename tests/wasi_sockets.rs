@@ -116,6 +116,17 @@ fn receiving() {
         (&client).write_all(&[*byte]).unwrap();
     }
     assert_eq!(waiting.join(), Ok((b"lo12345678".to_vec(), 0)));
+    // Signals that do not mean a stop do not cut it short.
+    let waiting = Caller::spawn({
+        let guest = guest.clone();
+        move || recv(&guest, fd, 10, WAITALL)
+    });
+    for part in ["ab", "cdef", "ghi", "j"] {
+        waiting.wait_until_blocked();
+        (0..5).for_each(|_| waiting.signal());
+        (&client).write_all(part.as_bytes()).unwrap();
+    }
+    assert_eq!(waiting.join(), Ok((b"abcdefghij".to_vec(), 0)));
     // Peeking waits, too.
     let waiting = Caller::spawn({
         let guest = guest.clone();

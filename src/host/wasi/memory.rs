@@ -227,6 +227,20 @@ impl IoVecs {
         }
     }
 
+    /// What remains of the buffers after the first `filled` bytes.
+    pub(super) fn after(&self, mut filled: usize) -> Vec<libc::iovec> {
+        let mut rest = Vec::new();
+        for vec in self.as_slice() {
+            let skipped = filled.min(vec.iov_len);
+            filled -= skipped;
+            if skipped < vec.iov_len {
+                let iov_base = vec.iov_base.wrapping_byte_add(skipped);
+                rest.push(libc::iovec { iov_base, iov_len: vec.iov_len - skipped });
+            }
+        }
+        rest
+    }
+
     /// The length of all buffers in bytes, or `limit` if that is less.
     pub(super) fn total(&self, limit: usize) -> usize {
         self.as_slice().iter().fold(0usize, |sum, vec| sum.saturating_add(vec.iov_len)).min(limit)
@@ -301,6 +315,13 @@ mod tests {
         let vecs = IoVecs::read(memory, 0, 3).unwrap();
         assert_eq!(vecs.gather(100), b"abcdef");
         assert_eq!(vecs.gather(3), b"abc");
+        let after =
+            |filled| -> Vec<usize> { vecs.after(filled).iter().map(|vec| vec.iov_len).collect() };
+        assert_eq!(
+            [after(0), after(1), after(2), after(5)],
+            [vec![2, 4], vec![1, 4], vec![4], vec![1]]
+        );
+        assert!(after(6).is_empty());
         vecs.scatter(b"vwxyz");
         assert_eq!(memory.read_bytes(1000, 6).unwrap(), b"vwxyzf");
     }

@@ -4,8 +4,8 @@ use super::ctx::host_filetype;
 use super::errno::Errno;
 use super::fd_table::{Backing, Entry, File};
 use super::memory::IoVecs;
-use super::sys::{self, Outcome, call, own};
-use super::types::{FdFlags, RiFlags, Rights, SdFlags};
+use super::sys::{self, Outcome, call, call_raw, own};
+use super::types::{FdFlags, FileType, RiFlags, Rights, SdFlags};
 use super::{Host, WasiCtx};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -55,10 +55,9 @@ pub(super) fn sock_accept(
     Ok(result.put(accepted.to_le_bytes())?)
 }
 
-fn message(vecs: &IoVecs) -> libc::msghdr {
+fn message(vecs: &[libc::iovec]) -> libc::msghdr {
     // SAFETY: null pointers, zero lengths: a message without address and control data.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-    let vecs = vecs.as_slice();
     // The kernel reads the list and does not write to it.
     message.msg_iov = vecs.as_ptr().cast_mut();
     message.msg_iovlen = vecs.len();
@@ -76,11 +75,11 @@ pub(super) fn sock_recv(
     out_flags: u64,
 ) -> Outcome {
     let flags = RiFlags::from_guest(flags)?;
-    let (_socket, fd) = socket(ctx, fd, Rights::FD_READ)?;
+    let (socket, fd) = socket(ctx, fd, Rights::FD_READ)?;
     let memory = host.memory();
     let (nread, out_flags) = (memory.place(nread, 4)?, memory.place(out_flags, 2)?);
     let vecs = IoVecs::read(memory, iovs, count)?;
-    let mut message = message(&vecs);
+    let mut message = message(vecs.as_slice());
     let mut host_flags = 0;
     for (flag, bits) in
         [(RiFlags::RECV_PEEK, libc::MSG_PEEK), (RiFlags::RECV_WAITALL, libc::MSG_WAITALL)]
@@ -90,16 +89,37 @@ pub(super) fn sock_recv(
         }
     }
     // SAFETY: the kernel fills buffers that were checked against the guest's memory, and the header.
-    let n = call(host, || unsafe { libc::recvmsg(fd, &raw mut message, host_flags) })?;
+    let mut n = call(host, || unsafe { libc::recvmsg(fd, &raw mut message, host_flags) })? as usize;
+    if flags == RiFlags::RECV_WAITALL && socket.file.filetype == FileType::SocketStream {
+        n += receive_rest(host, fd, &vecs, n)?;
+    }
     let truncated = message.msg_flags & libc::MSG_TRUNC != 0;
     nread.put((n as u32).to_le_bytes())?;
     let flags = if truncated { RECV_DATA_TRUNCATED } else { 0 };
     Ok(out_flags.put(flags.to_le_bytes())?)
 }
 
+/// A signal ends `waitall` early, once there are some bytes: receives those that are missing then. What the
+/// connection's end or an error has to say is for the next call.
+fn receive_rest(host: &dyn Host, fd: i32, vecs: &IoVecs, received: usize) -> Outcome<usize> {
+    let mut rest = 0;
+    while received != 0 && received + rest < vecs.total(usize::MAX) {
+        let missing = vecs.after(received + rest);
+        let mut message = message(&missing);
+        // SAFETY: the kernel fills buffers that were checked against the guest's memory, and the header.
+        let more =
+            call_raw(host, || unsafe { libc::recvmsg(fd, &raw mut message, libc::MSG_WAITALL) })?;
+        match more {
+            Ok(n @ 1..) => rest += n as usize,
+            _ => break,
+        }
+    }
+    Ok(rest)
+}
+
 /// Sends what the buffers hold. A connection that is closed gives `pipe`, and never a signal.
 pub(super) fn send(host: &dyn Host, fd: i32, vecs: &IoVecs) -> Outcome<isize> {
-    let message = message(vecs);
+    let message = message(vecs.as_slice());
     // SAFETY: the kernel reads buffers that were checked against the guest's memory, and the header.
     call(host, || unsafe { libc::sendmsg(fd, &raw const message, libc::MSG_NOSIGNAL) })
 }
