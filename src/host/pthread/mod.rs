@@ -105,12 +105,10 @@ impl Library {
         validate: impl FnOnce() -> bool,
         deadline: Option<Instant>,
     ) -> Result<WaitResult, Error> {
-        let state = caller.state();
+        let must_end = || sys::must_end(caller.state());
         // Whoever sleeps here touches nothing of the program, and holds up no pause.
-        sys::go_outside(state);
-        let must_end = || sys::must_end(state);
-        let result = self.lot.wait_unless(handle.into(), validate, deadline, must_end);
-        sys::come_inside(state);
+        let result =
+            caller.outside(|| self.lot.wait_unless(handle.into(), validate, deadline, must_end));
         match result {
             WaitResult::Stopped => Err(Error::Stopped(caller.stopped())),
             other => Ok(other),
