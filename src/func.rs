@@ -60,6 +60,19 @@ impl HostFunc {
         };
         HostFunc { ty: FuncType::new(P::types(), R::types()), func: Box::new(raw), outside: true }
     }
+
+    /// Calls it. A panic becomes an error: its caller may be machine code, which nothing can unwind.
+    pub fn call(&self, caller: &mut Caller<'_>, slots: &mut [u64]) -> Result<(), Error> {
+        let call = || (self.func)(caller, slots);
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)).unwrap_or_else(|panic| {
+            let text = match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+                (Some(text), _) => text,
+                (_, Some(text)) => text.as_str(),
+                _ => "without a message",
+            };
+            Err(Error::host(format!("a function of the host panicked: {text}")))
+        })
+    }
 }
 
 /// Reads values of these types from consecutive slots.

@@ -80,7 +80,8 @@ impl Linker {
         self
     }
 
-    /// Defines a host function on Rust types. A definition of the same name is replaced.
+    /// Defines a host function on Rust types. A definition of the same name is replaced. If the function panics, the call of wasm
+    /// that it happened in fails with [`Error::Host`].
     ///
     /// ```
     /// # use updraft::{Engine, Linker};

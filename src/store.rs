@@ -363,7 +363,7 @@ impl StoreInner {
                 if host.outside {
                     sys::go_outside(&self.thread.abi);
                 }
-                let result = (host.func)(&mut Caller::from_host(self), values);
+                let result = host.call(&mut Caller::from_host(self), values);
                 if host.outside {
                     sys::come_inside(&self.thread.abi);
                 }

@@ -175,6 +175,64 @@ fn errors_of_host_functions_come_back() {
     });
 }
 
+/// A panic in a function of the host is an error of the call, through compiled frames too, and the store goes on.
+#[test]
+fn a_host_function_that_panics() {
+    each_strategy(|engine| {
+        let mut linker = Linker::new(engine);
+        linker.func("host", "panic", |_, number: i32| -> Result<(), Error> {
+            panic!("no luck with {number}");
+        });
+        let mut store = Store::new(engine).unwrap();
+        let instance = instantiate(
+            &linker,
+            &mut store,
+            r#"(module
+              (import "host" "panic" (func $panic (param i32)))
+              (func (export "call") (param i32)
+                (if (local.get 0) (then (call $panic (local.get 0))))))"#,
+        );
+        let call = instance.typed::<i32, ()>(&mut store, "call").unwrap();
+        for number in [13, 14] {
+            let error = call.call(&mut store, number).unwrap_err();
+            let Error::Host(cause) = &error else { panic!("{error}") };
+            assert!(cause.to_string().contains(&format!("no luck with {number}")), "{cause}");
+            call.call(&mut store, 0).unwrap();
+        }
+        let ty = FuncType::new([], []);
+        let direct = Func::from_values(&mut store, ty, |_, _| panic!("direct"));
+        let error = direct.call(&mut store, &[]).unwrap_err();
+        assert!(error.to_string().contains("direct"), "{error}");
+    });
+}
+
+/// In a thread of a program, it ends the program with that error, and the host goes on.
+#[test]
+fn a_host_function_that_panics_in_a_thread() {
+    each_strategy(|engine| {
+        let mut linker = Linker::new(engine);
+        linker.func("host", "panic", |_, ()| -> Result<(), Error> { panic!("in a thread") });
+        let module = Module::new(
+            engine,
+            r#"(module
+              (import "wasi" "thread-spawn" (func $spawn (param i32) (result i32)))
+              (import "host" "panic" (func $panic))
+              (import "env" "memory" (memory 1 1 shared))
+              (func (export "wasi_thread_start") (param i32 i32) (call $panic))
+              (func (export "_start")
+                (drop (call $spawn (i32.const 0)))
+                (drop (memory.atomic.wait32 (i32.const 0) (i32.const 0) (i64.const -1)))))"#,
+        )
+        .unwrap();
+        let process = Process::new(&linker, &module, &ProcessConfig::default()).unwrap();
+        let error = process.run().unwrap_err();
+        assert!(
+            matches!(&error, Error::Host(cause) if cause.to_string().contains("in a thread")),
+            "{error}"
+        );
+    });
+}
+
 #[test]
 fn a_host_function_that_breaks_its_type() {
     let engine = Engine::default();

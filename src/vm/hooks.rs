@@ -171,10 +171,7 @@ pub(crate) unsafe fn call_target(
             }
             // SAFETY: by contract the slots are valid; the host function may not keep them.
             let result = unsafe {
-                (host.func)(
-                    &mut Caller::new(instance),
-                    std::slice::from_raw_parts_mut(slots, count),
-                )
+                host.call(&mut Caller::new(instance), std::slice::from_raw_parts_mut(slots, count))
             };
             thread.abi.value_sp = stack;
             if host.outside {
