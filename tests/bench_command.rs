@@ -20,10 +20,10 @@ fn bench(args: &[&str]) -> common::Ended {
 
 #[test]
 fn each_strategy_is_run_as_often_and_its_output_compared() {
-    let program = repository("examples/threads/hello.wasm");
+    let program = repository("examples/threads/mergesort.wasm");
     let tiers = strategies().join(",");
-    let ended =
-        bench(&["--tiers", &tiers, "--runs", "2", "--format", "json", program.to_str().unwrap()]);
+    let flags = ["--tiers", &tiers, "--runs", "2", "--format", "json"];
+    let ended = bench(&[&flags[..], &[program.to_str().unwrap(), "5000", "2"]].concat());
     assert_eq!(ended.code(), 0, "{ended}");
     assert!(ended.stderr.is_empty(), "quiet in a pipe: {ended}");
     let report: Value = serde_json::from_str(ended.text()).unwrap();
@@ -41,6 +41,25 @@ fn each_strategy_is_run_as_often_and_its_output_compared() {
         assert!(contender["compile"]["median"].is_number());
     }
     assert_eq!(contenders[0]["ratio"], 1.0);
+}
+
+#[test]
+fn other_output_is_told() {
+    let program = repository("examples/threads/mergesort.wasm");
+    let ended = bench(&[
+        "--tiers",
+        "interp",
+        "--runs",
+        "1",
+        "--native",
+        "true",
+        program.to_str().unwrap(),
+        "100",
+        "2",
+    ]);
+    assert_eq!(ended.code(), 0, "{ended}");
+    let native = ended.text().lines().find(|line| line.starts_with("native")).unwrap();
+    assert!(native.ends_with("other output"), "{ended}");
 }
 
 #[test]

@@ -8,6 +8,10 @@ mod embed;
 mod exit_reasons;
 #[path = "../examples/groups.rs"]
 mod groups;
+#[path = "../examples/limits.rs"]
+mod limits;
+#[path = "../examples/pause.rs"]
+mod pause;
 #[path = "../examples/spawn_from_host.rs"]
 mod spawn_from_host;
 #[path = "../examples/stdio.rs"]
@@ -33,6 +37,16 @@ fn exit_reasons_runs() {
 #[test]
 fn groups_runs() {
     groups::main().unwrap();
+}
+
+#[test]
+fn limits_runs() {
+    limits::main().unwrap();
+}
+
+#[test]
+fn pause_runs() {
+    pause::main().unwrap();
 }
 
 #[test]
@@ -62,6 +76,16 @@ fn no_example_is_forgotten() {
     found.sort_unstable();
     assert_eq!(
         found,
-        ["blocking", "embed", "exit_reasons", "groups", "spawn_from_host", "stdio", "threads_host"]
+        [
+            "blocking",
+            "embed",
+            "exit_reasons",
+            "groups",
+            "limits",
+            "pause",
+            "spawn_from_host",
+            "stdio",
+            "threads_host"
+        ]
     );
 }
