@@ -3,6 +3,7 @@
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::func::{Caller, Func, HostFunc};
+use crate::instance::Instance;
 use crate::module::ConstOp;
 use crate::pause::Controller;
 use crate::threads::{Attachment, Group, Limits, Timer};
@@ -344,6 +345,21 @@ impl StoreInner {
         // SAFETY: the store is held by the calling thread, and outlives the call.
         let _inside = unsafe { sys::Inside::of(&raw const self.thread.abi) };
         self.attached(|store| store.call_attached(target, ty, values))
+    }
+
+    /// Calls a function of an instance by its index, as [`StoreInner::call`] does.
+    pub(crate) fn call_function(
+        &mut self,
+        instance: &Instance,
+        func: u32,
+        values: &mut [u64],
+    ) -> Result<(), Error> {
+        let data = instance.data(self);
+        let target = match data.imported_function(func) {
+            Some(target) => target.clone(),
+            None => FuncTarget::Wasm { instance: data, func },
+        };
+        self.call(&target, data.module.env.function_type(func), values)
     }
 
     fn call_attached(

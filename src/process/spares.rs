@@ -7,7 +7,6 @@ use crate::module::Module;
 use crate::store::{Contents, Store};
 use crate::threads::Group;
 use crate::vm::LinearMemory;
-use crate::vm::refs::FuncTarget;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A store with an instance that is allocated and not started, for one thread.
@@ -38,14 +37,7 @@ impl Spare {
         self.store.begin_thread(id)?;
         self.store.inner.attached(|store| {
             instance.start_attached(store, false, |_| ())?;
-            let data = instance.data(store);
-            let target = match data.imported_function(start) {
-                Some(target) => target.clone(),
-                None => FuncTarget::Wasm { instance: data, func: start },
-            };
-            let ty = data.module.env.function_type(start);
-            let mut arguments = [id.into(), u64::from(argument.cast_unsigned())];
-            store.call(&target, ty, &mut arguments)
+            store.call_function(&instance, start, &mut [id.into(), argument.cast_unsigned().into()])
         })
     }
 

@@ -3,8 +3,11 @@
 use super::code::Tier;
 use super::tuning;
 use crate::module::Module;
+use crate::vm::sys::futex;
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::{Acquire, Release};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -94,25 +97,22 @@ impl Ord for Request {
 /// Lets a thread wait until a request has been served or dropped.
 #[derive(Default)]
 pub(crate) struct Waiter {
-    done: Mutex<bool>,
-    changed: Condvar,
+    done: AtomicU32,
 }
 
 impl Waiter {
     pub fn finish(&self) {
-        *self.done.lock().expect("no panics hold it") = true;
-        self.changed.notify_all();
+        self.done.store(1, Release);
+        futex::wake_all(&self.done);
     }
 
-    /// Waits; gives up, and returns false, when `give_up` says so.
+    /// Waits; gives up, and returns false, when `give_up` says so. It is asked again after each signal to the thread.
     pub fn wait(&self, give_up: impl Fn() -> bool) -> bool {
-        let mut done = self.done.lock().expect("no panics hold it");
-        while !*done {
+        while self.done.load(Acquire) == 0 {
             if give_up() {
                 return false;
             }
-            let poll = Duration::from_millis(tuning::WAIT_POLL_MS);
-            done = self.changed.wait_timeout(done, poll).expect("no panics hold it").0;
+            futex::wait(&self.done, 0, None);
         }
         true
     }

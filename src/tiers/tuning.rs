@@ -31,9 +31,6 @@ pub(crate) const QUICK_BATCH: usize = 8;
 /// Seconds after which a compile thread without work ends.
 pub(crate) const WORKER_IDLE_SECONDS: u64 = 5;
 
-/// Milliseconds between two looks at the stop word of a thread that waits for a compile.
-pub(crate) const WAIT_POLL_MS: u64 = 2;
-
 /// Under the random strategy, one in so many slow paths changes the tier.
 pub(crate) const RANDOM_ONE_IN: u64 = 4;
 

@@ -4,7 +4,7 @@ use super::{Definer, EDEADLK, EINVAL, FAILED, Library, Object, lock, read_u32, w
 use crate::error::Error;
 use crate::func::Caller;
 use crate::instance::Instance;
-use crate::store::{AsStore, Store};
+use crate::store::Store;
 use crate::vm::InstanceData;
 use crate::vm::refs::{FuncTarget, function_of};
 use std::fmt;
@@ -245,17 +245,17 @@ impl Running {
                 group.cancel(id);
             }
         }
-        let result = instance
-            .start_with(store, true, |data| {
+        // Attached once, so that a pause finds the thread from its start to its end.
+        let result = store.inner.attached(|store| {
+            instance.start_attached(store, true, |data| {
                 if let Ok(stack) = &library.stack {
                     stack.enter(data, *share);
                 }
-            })
-            .and_then(|()| {
-                let data = instance.data(store.store_inner());
-                let func = store.store_inner().func(data, func);
-                func.typed::<i32, i32>(store)?.call(store, argument as i32)
-            });
+            })?;
+            let mut value = [argument.into()];
+            store.call_function(&instance, func, &mut value)?;
+            Ok(value[0] as u32)
+        });
         let cancelled = {
             let mut state = lock(&thread.state);
             state.over = true;
@@ -263,7 +263,7 @@ impl Running {
         };
         group.uncancel(id);
         let value = match result {
-            Ok(value) => value as u32,
+            Ok(value) => value,
             Err(Error::Stopped(_)) if cancelled && !group.is_stopping() => CANCELED,
             Err(error) => match exit_value(&error) {
                 Some(value) => value,
