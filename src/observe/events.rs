@@ -7,13 +7,14 @@
 //! | name | fields | when |
 //! |---|---|---|
 //! | `heat` | `thread func name [loop] tier heat threshold` | the heat of a function reached what a tier is worth |
-//! | `request` | `thread tier functions loops heat queued` | a compile request was queued |
-//! | `start` | `tier functions loops waited_us queued` | a compile thread took it |
-//! | `translate`, `optimise`, `emit`, `link` | `cpu_us` | the step has ended; CPU time of the compile thread |
+//! | `request` | `thread tier functions loops heat` | a compile request was queued |
+//! | `start` | `tier functions loops names waited_us queued` | a compile thread took it |
+//! | `translate`, `optimise`, `emit` | `cpu_us` | the step has ended; CPU time of the compile thread |
+//! | `link` | `symbols` | the code is at its place |
 //! | `publish` | `func name [loop] tier bytes` | from now on, every thread's next call runs the new code |
-//! | `compiled` | `tier functions loops us bytes` | the request is served |
+//! | `compiled` | `tier functions loops us bytes ir_instructions` | the request is served |
 //! | `osr` | `thread func name loop tier` | a thread left a running loop for its new code |
-//! | `fallback` | `func reason` | the function stays where it is |
+//! | `fallback` | `func` or `functions`, `reason` | the function stays where it is |
 //! | `reclaim` | `symbols bytes` | code that was replaced has been freed |
 //! | `thread_start`, `thread_end` | `thread` | a thread of the program begins and ends |
 //! | `stop` | `thread cause` | the program is being stopped |
