@@ -98,7 +98,7 @@ pub use val::{
     ExternRef, FuncType, GlobalType, MemoryType, RefType, TableType, Val, ValType, WasmTy, WasmTys,
 };
 
-/// What this repository's own tests and benchmarks look at; no part of the API.
+/// What this repository's own command, tests and benchmarks look at; no part of the API.
 #[doc(hidden)]
 pub mod internals {
     /// All that knows the operating system and the machine.
@@ -109,6 +109,8 @@ pub mod internals {
     pub mod threads {
         pub use crate::threads::*;
     }
+
+    pub use crate::observe::page::page;
 
     /// How often loops of a module have been entered in better code while they ran.
     #[must_use]

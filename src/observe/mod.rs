@@ -3,6 +3,7 @@
 pub(crate) mod events;
 pub(crate) mod inspect;
 mod locate;
+pub(crate) mod page;
 pub(crate) mod report;
 pub(crate) mod sampler;
 pub(crate) mod stats;

@@ -215,7 +215,7 @@ fn bench(args: &Args) -> Result<String, String> {
         Format::Table => output::table(&report),
         Format::Json => output::json(&report),
         Format::Csv => output::csv(&report),
-        Format::Html => output::html(&report),
+        Format::Html => output::html(&report).map_err(|error| error.to_string())?,
     })
 }
 

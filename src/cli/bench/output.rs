@@ -101,22 +101,7 @@ pub fn table(report: &Report) -> String {
     text
 }
 
-pub fn html(report: &Report) -> String {
-    // Within a script element, nothing may look like its end.
-    let data = serde_json::to_string(report).unwrap_or_default().replace('<', "\\u003c");
-    let page = include_str!("page.html");
-    let parts = [
-        ("@STYLE@", include_str!("../../observe/report/style.css")),
-        ("@DATA@", data.as_str()),
-        ("@SCRIPT@", include_str!("script.js")),
-    ];
-    let mut text = String::new();
-    let mut rest = page;
-    for (place, part) in parts {
-        let (before, after) = rest.split_once(place).expect("the page has a place for each part");
-        text.push_str(before);
-        text.push_str(part);
-        rest = after;
-    }
-    text + rest
+pub fn html(report: &Report) -> Result<String, serde_json::Error> {
+    let (body, script) = (include_str!("page.html"), include_str!("script.js"));
+    updraft::internals::page("Benchmark - Updraft", body, report, script)
 }

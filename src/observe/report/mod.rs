@@ -2,6 +2,7 @@
 
 mod model;
 
+use super::page::page;
 use serde_json::Value;
 use std::io::{self, Read};
 
@@ -26,30 +27,8 @@ pub enum ReportError {
 pub fn report(trace: impl Read) -> Result<String, ReportError> {
     let trace: Value = serde_json::from_reader(io::BufReader::new(trace))?;
     let model = model::Model::new(&trace)?;
-    // Within a script element, nothing may look like its end.
-    let data = serde_json::to_string(&model)?.replace('<', "\\u003c");
-    let title = escape(&format!("{} - Updraft", model.program));
-    let parts = [
-        ("@TITLE@", title.as_str()),
-        ("@STYLE@", include_str!("style.css")),
-        ("@DATA@", data.as_str()),
-        ("@SCRIPT@", include_str!("script.js")),
-    ];
-    let mut page = String::with_capacity(data.len() + (64 << 10));
-    let mut rest = include_str!("page.html");
-    for (place, part) in parts {
-        let (before, after) = rest.split_once(place).expect("the page has a place for each part");
-        page.push_str(before);
-        page.push_str(part);
-        rest = after;
-    }
-    page.push_str(rest);
-    Ok(page)
-}
-
-/// Text as HTML.
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    let title = format!("{} - Updraft", model.program);
+    Ok(page(&title, include_str!("page.html"), &model, include_str!("script.js"))?)
 }
 
 #[cfg(test)]
