@@ -10,7 +10,7 @@
 use crate::module::Module;
 use crate::threads::{Group, ThreadId};
 use crate::tiers::Tier;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -165,9 +165,9 @@ impl Sampler {
 
     /// Takes out the samples that were asked for the last time, and asks for the next.
     pub fn tick(&mut self, group: &Group, module: &Module, mut f: impl FnMut(Sample)) {
-        let mut alive = Vec::with_capacity(self.rings.len());
+        let mut alive = HashSet::with_capacity(self.rings.len());
         group.interrupt_where(|thread, state| {
-            alive.push(thread);
+            alive.insert(thread);
             let ring = self.rings.entry(thread).or_insert_with(spare_ring);
             ring.drain(|kind, words| f(resolve(thread, module, kind, words)));
             state.sampled.ring.store(std::ptr::from_ref(*ring).cast_mut().cast(), Release);
