@@ -18,7 +18,7 @@ use crate::vm::LinearMemory;
 use crate::vm::quota::Quotas;
 use spares::{Spare, Spares};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 mod spares;
@@ -94,6 +94,8 @@ pub(crate) struct ProcessInner {
     /// What threads start with.
     thread_start: Result<u32, String>,
     spares: Spares,
+    /// Whether a profiler samples the threads.
+    watched: AtomicBool,
 }
 
 /// How many threads there were.
@@ -139,6 +141,15 @@ impl Observer {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed) + 1;
         let wall = started.elapsed().as_secs_f64();
         ProcessStats::collect(module, wall, count(&threads.started), count(&threads.peak))
+    }
+
+    /// Notes that the program is being watched; false if it is already.
+    pub(crate) fn begin_watch(&self) -> bool {
+        !self.inner.watched.swap(true, Ordering::AcqRel)
+    }
+
+    pub(crate) fn end_watch(&self) {
+        self.inner.watched.store(false, Ordering::Release);
     }
 
     pub(crate) fn group(&self) -> &Group {
@@ -215,6 +226,7 @@ impl Process {
                 group,
                 started: Instant::now(),
                 threads: ThreadCounts::default(),
+                watched: AtomicBool::new(false),
             }
         });
         Ok(Process {

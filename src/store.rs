@@ -383,7 +383,7 @@ impl StoreInner {
                 if host.outside {
                     sys::come_inside(&self.thread.abi);
                 }
-                self.thread.begin(outer);
+                self.thread.end(outer, || None);
                 return result;
             }
             // SAFETY: instances of a store live as long as the store, and the target is of this store.

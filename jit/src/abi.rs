@@ -260,10 +260,12 @@ pub struct Sampled {
     pub activity: AtomicU32,
     /// One of [`sample`].
     pub wanted: AtomicU32,
-    /// The budget that was there when a sample was made due.
+    /// One more than the budget that was taken away to make a sample due; 0 if none was.
     pub budget: AtomicI64,
     /// Where samples go: the profiler's, null if there is none.
     pub ring: AtomicPtr<u8>,
+    /// Samples for which the thread was outside of wasm, on a processor or off it. It takes them, all at once, when it comes back.
+    pub owed: [AtomicU32; 2],
 }
 
 /// Values of [`Sampled::activity`].

@@ -4,6 +4,7 @@
 
 mod bench;
 mod inspect;
+mod record;
 mod report;
 mod run;
 mod wast;
@@ -64,13 +65,13 @@ pub fn main() -> ! {
             exit(error.exit_code());
         }
     };
-    let recorder = match &cli.command {
-        Command::Run(args) => args.recorder(),
+    let record = match &cli.command {
+        Command::Run(args) => Some(args.record()),
         _ => None,
     };
-    start_log(recorder.as_ref());
+    start_log(record.as_ref().and_then(record::Record::recorder));
     let code = match cli.command {
-        Command::Run(args) => run::main(args, recorder),
+        Command::Run(args) => run::main(args, record.expect("it was made for this command")),
         Command::Bench(args) => bench::main(&args),
         Command::Report(args) => report::main(&args),
         Command::Inspect(args) => inspect::main(&args),

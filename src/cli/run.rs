@@ -1,20 +1,21 @@
 //! `updraft run`.
 
+use super::record::{Interrupts, ProfileFile, Record, cannot_write, profile_file};
 use super::{fail, print_err, print_out};
 use clap::ValueEnum;
-use std::fs::File;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use updraft::{
-    Config, Engine, Error, Func, Linker, Module, Observer, Process, ProcessConfig, Pthreads,
-    Stopped, Store, Strategy, TraceRecorder, TrapCode, Val, ValType, WasiCtxBuilder,
+    Config, Engine, Error, Func, Linker, Module, Observer, Process, ProcessConfig, ProfileConfig,
+    Pthreads, Stopped, Store, Strategy, TrapCode, Val, ValType, WasiCtxBuilder,
 };
 
 /// Exit code of a trap: what a shell shows for a program that was ended by SIGABRT.
 const TRAPPED: i32 = 134;
 /// Exit code of a timeout, as timeout(1) has it.
 const TIMED_OUT: i32 = 124;
+/// Exit code of a program that a signal has ended, as shells have it: so much more than the signal's number.
+pub const INTERRUPTED: i32 = 128;
 /// Exit code for too much processor time: what a shell shows for a program that was ended by SIGXCPU.
 const OUT_OF_CPU_TIME: i32 = 152;
 
@@ -95,6 +96,21 @@ pub struct Args {
     /// Write a page about the run: threads, compiles, tiers, functions
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+
+    /// Write a profile of all threads and tiers: a flame graph (.svg), a profile for profiler.firefox.com (.json), or folded stacks
+    /// (.folded, .txt). May be repeated
+    #[arg(long, value_name = "FILE", value_parser = profile_file)]
+    profile: Vec<ProfileFile>,
+
+    /// Samples of each thread in a second
+    #[arg(long, value_name = "HZ", default_value_t = 1000, requires = "profile",
+        value_parser = clap::value_parser!(u32).range(1..=ProfileConfig::MOST_RATE as i64))]
+    profile_rate: u32,
+
+    /// Have the profile count the time, too, in which threads are parked: in waits, in host functions that block, and while they wait for
+    /// a compile
+    #[arg(long, requires = "profile")]
+    profile_waits: bool,
 
     /// exact: every access traps where the specification says so; relaxed: faster loops, but loads whose value is unused may be dropped,
     /// stores before a trap may be lost, and a plain load in a loop may be read once only
@@ -191,20 +207,25 @@ fn address(text: &str) -> Result<String, String> {
 }
 
 impl Args {
-    /// What is to hear the tiers' events, if a trace is wanted.
-    pub fn recorder(&self) -> Option<TraceRecorder> {
-        let wanted = self.trace.is_some() || self.report.is_some();
-        wanted.then(TraceRecorder::new)
+    /// What is to be recorded.
+    pub fn record(&self) -> Record {
+        Record::new(&self.trace, &self.report, &self.profile, || {
+            let mut config = ProfileConfig::default();
+            config.rate = self.profile_rate;
+            config.waits = self.profile_waits;
+            config
+        })
     }
 }
 
-pub fn main(args: Args, recorder: Option<TraceRecorder>) -> i32 {
+pub fn main(args: Args, record: Record) -> i32 {
+    let interrupts = record.is_wanted().then(Interrupts::catch);
     // The program's first thread gets the stack that was asked for, as all others do.
     let stack = args.stack_size as usize;
     let thread = std::thread::Builder::new()
         .name("wasm-main".into())
         .stack_size(stack)
-        .spawn(move || run(&args, recorder));
+        .spawn(move || run(&args, record, interrupts));
     match thread.map(std::thread::JoinHandle::join) {
         Ok(Ok(code)) => code,
         Ok(Err(_)) => fail(&"the engine failed; this is a defect of Updraft, please report it"),
@@ -214,8 +235,8 @@ pub fn main(args: Args, recorder: Option<TraceRecorder>) -> i32 {
     }
 }
 
-fn run(args: &Args, recorder: Option<TraceRecorder>) -> i32 {
-    let recording = match recorder.map(|recorder| Recording::begin(recorder, args)).transpose() {
+fn run(args: &Args, record: Record, interrupts: Option<Interrupts>) -> i32 {
+    let recording = match record.begin() {
         Ok(recording) => recording,
         Err(error) => return fail(&error),
     };
@@ -242,14 +263,23 @@ fn run(args: &Args, recorder: Option<TraceRecorder>) -> i32 {
         Err(error) => return fail(&error),
     };
     let observer = process.observer();
-    let watch = recording.as_ref().map(|one| one.recorder.watch(observer.clone()));
+    if let Some(interrupts) = &interrupts {
+        interrupts.end(process.terminator());
+    }
+    let watch = recording.watch(&observer);
     let mut times = Vec::new();
     let result = match &args.invoke {
         None => process.run(),
         Some(name) => invoke(process, name, args, &mut times),
     };
     drop(watch);
-    let code = report(result, args);
+    let code = match (interrupts.and_then(|i| i.came()), &result) {
+        (Some(signal), Err(Error::Stopped(Stopped::Terminated))) => {
+            print_err(&format!("updraft: the program was ended by signal {signal}\n"));
+            INTERRUPTED + signal
+        }
+        _ => report(result, args),
+    };
     if let Some(format) = args.stats {
         print_stats(&observer, format);
     }
@@ -258,56 +288,10 @@ fn run(args: &Args, recorder: Option<TraceRecorder>) -> i32 {
     {
         return fail(&cannot_write("summary", path, &error));
     }
-    if let Some(recording) = recording
-        && let Err(error) = recording.end(&about(args, &engine, &observer, code))
-    {
+    if let Err(error) = recording.end(&about(args, &engine, &observer, code)) {
         return fail(&error);
     }
     code
-}
-
-/// What is being recorded, and where it goes.
-struct Recording {
-    recorder: TraceRecorder,
-    trace: Option<(PathBuf, File)>,
-    report: Option<(PathBuf, File)>,
-}
-
-impl Recording {
-    /// Makes the files before the program runs: what cannot be written is not worth the wait.
-    fn begin(recorder: TraceRecorder, args: &Args) -> Result<Recording, String> {
-        let create = |what, path: &Option<PathBuf>| {
-            let create = |path: &PathBuf| match File::create(path) {
-                Ok(file) => Ok((path.clone(), file)),
-                Err(error) => Err(cannot_write(what, path, &error)),
-            };
-            path.as_ref().map(create).transpose()
-        };
-        let (trace, report) = (create("trace", &args.trace)?, create("report", &args.report)?);
-        Ok(Recording { recorder, trace, report })
-    }
-
-    fn end(self, about: &serde_json::Map<String, serde_json::Value>) -> Result<(), String> {
-        if let Some((path, mut file)) = self.trace {
-            let written = self.recorder.write_chrome(&mut file, about);
-            written.map_err(|error| cannot_write("trace", &path, &error))?;
-        }
-        if let Some((path, mut file)) = self.report {
-            let mut trace = Vec::new();
-            let page = self
-                .recorder
-                .write_chrome(&mut trace, about)
-                .map_err(|error| error.to_string())
-                .and_then(|()| updraft::report(&trace[..]).map_err(|error| error.to_string()))?;
-            let written = file.write_all(page.as_bytes());
-            written.map_err(|error| cannot_write("report", &path, &error))?;
-        }
-        Ok(())
-    }
-}
-
-fn cannot_write(what: &str, path: &Path, error: &std::io::Error) -> String {
-    format!("cannot write the {what} {}: {error}", path.display())
 }
 
 /// What a trace says of the run as a whole.

@@ -93,6 +93,11 @@ impl Storage {
         unsafe { std::ptr::copy_nonoverlapping(code.as_ptr(), start, code.len()) };
         start
     }
+
+    fn link_at(&self, ip: usize) -> Option<u16> {
+        let (start, function) = self.functions.range(..=ip).next_back()?;
+        (ip < start + function.len).then_some(function.link.0)
+    }
 }
 
 /// All bytecode of one module, and the table of where the interpreter enters each function. Shared by all threads.
@@ -243,6 +248,12 @@ impl InterpCode {
         let storage = self.storage.lock().unwrap_or_else(|error| error.into_inner());
         let (_, function) = storage.functions.range(..=ip.0 as usize).next_back()?;
         ((ip.0 as usize) < function.start as usize + function.len).then(|| function.clone())
+    }
+
+    /// The slot of the link in the frame of the function that an instruction belongs to; the lowest bit of `ip` does not count.
+    pub(crate) fn link_at(&self, ip: usize) -> Option<u16> {
+        let storage = self.storage.lock().unwrap_or_else(|error| error.into_inner());
+        storage.link_at(ip & !1)
     }
 
     /// Translates the function again, and hands the result with all its marks to `look`. Nothing is published.

@@ -29,4 +29,4 @@ mod tests;
 pub use code::InterpCode;
 pub use execute::execute;
 pub use unwind::Source;
-pub(crate) use unwind::{BytecodePlace, Offsets, frames};
+pub(crate) use unwind::{BytecodePlace, Offsets, place_of, read_link};

@@ -4,7 +4,7 @@
 //! came from, from translating the function once more with the encoder recording.
 
 use super::code::{Handlers, InterpCode, find};
-use super::dispatch::{Ctx, Fp, Ip, Out, Regs, done, handler, next};
+use super::dispatch::{Ctx, Fp, Ip, Out, Regs, Slot, done, handler, next};
 use super::encode::Mark;
 use super::handlers::{Entry, Link};
 use super::outside::hooks;
@@ -93,27 +93,24 @@ fn offset(marks: &[Mark], place: BytecodePlace) -> u32 {
     count.checked_sub(1).map_or(0, |index| marks[index].offset)
 }
 
-/// The frames from where an execution was left outwards. `ip` is the running instruction, or with its lowest bit set the one
-/// behind the call that is running.
+/// The function of an instruction, and the place in it. With its lowest bit set, `ip` is the instruction behind the call that is
+/// running.
+pub(crate) fn place_of(code: &InterpCode, ip: usize) -> Option<(u32, BytecodePlace)> {
+    let at = if ip & 1 == 0 { At::This } else { At::Before };
+    let ip = ip & !1;
+    let function = code.function_at(Ip(ip as *const u8))?;
+    let position = (ip - function.start as usize) as u32;
+    Some((function.func, BytecodePlace { position, at }))
+}
+
+/// Where the caller of a frame goes on, and the caller's frame; null in the outermost one.
 ///
 /// # Safety
-/// The links of all frames of the execution are in place, and its thread stands still.
-pub(crate) unsafe fn frames(
-    code: &InterpCode,
-    ip: usize,
-    fp: *mut u64,
-    mut visit: impl FnMut(u32, BytecodePlace),
-) {
-    let functions = code.functions();
-    let mut at = if ip & 1 == 0 { At::This } else { At::Before };
-    let (mut ip, mut fp) = (Ip((ip & !1) as *const u8), Fp(fp));
-    while let Some(function) = find(&functions, ip) {
-        let position = (ip.0 as usize - function.start as usize) as u32;
-        visit(function.func, BytecodePlace { position, at });
-        // SAFETY: by contract.
-        let Link { ip: caller, fp: frame } = unsafe { Link::read(fp, function.link) };
-        (ip, fp, at) = (caller, frame, At::Before);
-    }
+/// The frame's link is in place, in this slot.
+pub(crate) unsafe fn read_link(fp: usize, slot: u16) -> (usize, usize) {
+    // SAFETY: by contract.
+    let Link { ip, fp } = unsafe { Link::read(Fp(fp as *mut u64), Slot(slot)) };
+    (ip.0 as usize, fp.0 as usize)
 }
 
 /// Looks for a handler of the exception in flight in the frames from `ip` outwards. Where there is one, the values are put

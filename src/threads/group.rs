@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::collections::HashSet;
 use std::io;
-use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -483,11 +483,14 @@ impl Group {
 
     /// Calls `f` for each attached thread, and sends its signal to those for which it says so. What is seen of a state are its
     /// atomics.
-    pub(crate) fn interrupt_where(&self, mut f: impl FnMut(ThreadId, &ThreadState) -> bool) {
+    pub(crate) fn interrupt_where(
+        &self,
+        mut f: impl FnMut(ThreadId, &ThreadState, &sys::SignalTarget) -> bool,
+    ) {
         for member in lock(&self.members).attached() {
             // SAFETY: the thread is attached, so it lives and so does its state.
             unsafe {
-                if f(member.id, &*member.state) {
+                if f(member.id, &*member.state, &member.target) {
                     member.target.interrupt();
                 }
             }
@@ -599,6 +602,9 @@ impl Drop for Attachment {
         unsafe { (*self.state).leaving.store(1, Relaxed) };
         let mut members = lock(&self.group.members);
         let member = members.attached[self.place.0].take();
+        // Under the lock: a profiler has not given it to another thread yet.
+        // SAFETY: as above.
+        unsafe { (*self.state).sampled.ring.store(std::ptr::null_mut(), Release) };
         if self.group.counts_cpu
             && let Some(member) = member
         {

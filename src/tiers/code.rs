@@ -5,6 +5,7 @@ use crate::engine::Engine;
 use crate::interp::InterpCode;
 #[cfg(feature = "llvm")]
 use crate::observe::events::event;
+use crate::vm::sys::Framings;
 use dashmap::DashMap;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -129,10 +130,11 @@ pub struct CompileCost {
     pub bytes: u64,
 }
 
-/// Where machine code of a function lies.
+/// Where machine code lies.
 pub(crate) struct CodeRange {
     pub end: usize,
-    pub func: u32,
+    /// The function; none for translators between calling conventions, which no backtrace shows.
+    pub func: Option<u32>,
     /// How it was made.
     #[cfg(feature = "llvm")]
     pub made: Option<(updraft_jit::Symbol, std::sync::Arc<updraft_jit::Recipe>)>,
@@ -278,12 +280,39 @@ impl CodeStore {
     pub fn find(&self, pc: usize) -> Option<CodePlace> {
         let ranges = self.ranges.read().expect("no panics hold it");
         let (start, range) = ranges.range(..=pc).next_back()?;
-        (pc < range.end).then(|| CodePlace {
-            func: range.func,
+        Some(CodePlace {
+            func: range.func.filter(|_| pc < range.end)?,
             offset: pc - start,
             #[cfg(feature = "llvm")]
             made: range.made.clone(),
         })
+    }
+
+    /// Whether an address is in machine code, that of stubs and invokers included.
+    pub fn contains(&self, pc: usize) -> bool {
+        self.bounds(pc).is_some()
+    }
+
+    /// First byte and end of the machine code that an address is in.
+    pub fn bounds(&self, pc: usize) -> Option<(usize, usize)> {
+        let ranges = self.ranges.read().expect("no panics hold it");
+        let (start, range) = ranges.range(..=pc).next_back()?;
+        (pc < range.end).then_some((*start, range.end))
+    }
+
+    /// Where the machine code that an address is in has its frame. The code is not freed meanwhile.
+    pub fn framings(&self, pc: usize) -> Option<(usize, Framings)> {
+        let (start, end) = self.bounds(pc)?;
+        // SAFETY: the code was linked before it was entered here, is never written to again, and is not freed by contract.
+        let code = unsafe { std::slice::from_raw_parts(start as *const u8, end - start) };
+        Some((start, Framings::of(code)))
+    }
+
+    /// The return address of machine code that was interrupted, if it is still or already on top of the stack, of which `top` are the
+    /// uppermost words.
+    pub fn caller_on_top(&self, pc: usize, top: [usize; 2]) -> Option<usize> {
+        let (start, framings) = self.framings(pc)?;
+        framings.at(pc - start).on_top(top)
     }
 
     /// How often loops have been entered while they ran.

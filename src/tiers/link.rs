@@ -68,17 +68,20 @@ pub(crate) fn compile(compiler: &mut Compiler, request: &Request) -> Result<(), 
     let mut bytes = 0;
     for symbol in &linked.symbols {
         bytes += symbol.size;
+        let func = match symbol.symbol {
+            Symbol::Stub(_) | Symbol::Invoker(_) => None,
+            Symbol::Function(func) | Symbol::Osr { func, .. } => Some(func),
+        };
+        let end = symbol.address + symbol.size;
+        let made = recipe.clone().map(|recipe| (symbol.symbol, recipe));
+        code.add_range(symbol.address, CodeRange { end, func, made });
         match symbol.symbol {
             Symbol::Stub(ty) => {
                 machine.trampolines.set_stub(ty, symbol.address);
                 code.set_stub_known(ty);
             }
             Symbol::Invoker(ty) => code.set_invoker(ty, symbol.address),
-            Symbol::Function(func) | Symbol::Osr { func, .. } => {
-                let end = symbol.address + symbol.size;
-                let made = recipe.clone().map(|recipe| (symbol.symbol, recipe));
-                code.add_range(symbol.address, CodeRange { end, func, made });
-            }
+            Symbol::Function(_) | Symbol::Osr { .. } => {}
         }
     }
     let share = time / (request.functions.len() + request.osr.len()).max(1) as u32;

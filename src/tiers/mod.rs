@@ -119,7 +119,7 @@ fn compile_now(
     sys::go_outside(&thread.abi);
     let served = waiter.wait(|| sys::must_end(&thread.abi));
     sys::come_inside(&thread.abi);
-    thread.begin(outer);
+    thread.end(outer, || None);
     if served { Ok(()) } else { Err(Stopping) }
 }
 

@@ -5,8 +5,9 @@
 //! signal unwinds over them; the rest hold nothing that could be lost.
 
 use super::hooks::{self, thread};
-use super::{InstanceData, LinearMemory, doors, exceptions, sys};
+use super::{InstanceData, LinearMemory, VmThread, doors, exceptions, sys};
 use crate::module::ElementItems;
+use crate::observe::sampler;
 use crate::store::eval;
 use crate::threads::WaitResult;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -37,6 +38,7 @@ unsafe fn in_host<T>(ctx: *mut VmContext, body: impl FnOnce() -> T) -> T {
         }
         sys::leave_native(abi);
         let result = body();
+        sampler::take_due(&*abi.cast::<VmThread>());
         while sys::back_to_native(abi) != 0 {
             sys::leave_native(abi);
             sys::park(&*abi);
@@ -522,7 +524,7 @@ unsafe fn atomic_wait(
                 || sys::must_end(state),
             );
             sys::come_inside(state);
-            thread(ctx).begin(outer);
+            thread(ctx).end(outer, || None);
             match result {
                 WaitResult::Woken => 0,
                 WaitResult::NotEqual => 1,

@@ -177,7 +177,7 @@ pub(crate) unsafe fn call_target(
             if host.outside {
                 sys::come_inside(&thread.abi);
             }
-            thread.begin(outer);
+            thread.end(outer, || instance.import_of(host));
             if let Err(error) = result {
                 thread.fail(error);
                 return 1;
@@ -635,20 +635,24 @@ unsafe fn refill(ctx: *mut VmContext) -> bool {
     // SAFETY: by contract; the budget belongs to this thread.
     unsafe {
         *(*ctx).budget.get() = (*ctx).budget_quantum;
+        (*(*ctx).thread).sampled.budget.store(0, Ordering::Relaxed);
         (*(*ctx).thread).pending.load(Ordering::Acquire) != 0 && checkpoint(&*(*ctx).thread)
     }
 }
 
-/// Takes the sample that a profiler has made due by taking the budget away, and gives the budget back; false if there is something
-/// else to do as well.
-unsafe fn only_sampled(ctx: *mut VmContext, tier: Tier, func: u32) -> bool {
+/// Takes the sample that is due, and gives back the budget that was taken away for it; false if there is something else to do as well.
+unsafe fn only_sampled(ctx: *mut VmContext) -> bool {
     // SAFETY: by contract; the budget belongs to this thread.
     unsafe {
-        let state = &*(*ctx).thread;
-        if !sampler::take_due(state, tier, func) || state.pending.load(Ordering::Acquire) != 0 {
+        let thread = &*(*ctx).thread.cast::<VmThread>();
+        sampler::take_due(thread);
+        let taken = &thread.abi.sampled.budget;
+        let left = taken.load(Ordering::Relaxed) - 1;
+        if left < 0 || thread.abi.pending.load(Ordering::Acquire) != 0 {
             return false;
         }
-        *(*ctx).budget.get() = state.sampled.budget.load(Ordering::Relaxed);
+        taken.store(0, Ordering::Relaxed);
+        *(*ctx).budget.get() = left;
         true
     }
 }
@@ -660,7 +664,7 @@ unsafe fn only_sampled(ctx: *mut VmContext, tier: Tier, func: u32) -> bool {
 pub(crate) unsafe fn budget(ctx: *mut VmContext, func: u32, loop_index: u32) -> Budget {
     // SAFETY: by contract.
     unsafe {
-        if only_sampled(ctx, Tier::Interp, func) {
+        if only_sampled(ctx) {
             return Budget::Continue;
         }
         if refill(ctx) {
@@ -686,7 +690,7 @@ pub(crate) unsafe fn budget(ctx: *mut VmContext, func: u32, loop_index: u32) -> 
 pub(crate) unsafe fn quick_budget(ctx: *mut VmContext, func: u32, loop_index: u32) -> *const u8 {
     // SAFETY: by contract.
     unsafe {
-        if only_sampled(ctx, Tier::Quick, func) || refill(ctx) {
+        if only_sampled(ctx) || refill(ctx) {
             return std::ptr::null();
         }
         let instance = InstanceData::of(ctx);

@@ -4,6 +4,7 @@ use super::exceptions::TagBox;
 use super::quota::InstanceShare;
 use super::refs::FuncTarget;
 use super::{LinearMemory, Table, VmThread};
+use crate::func::HostFunc;
 use crate::module::Module;
 use crate::store::StoreInner;
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
@@ -180,6 +181,15 @@ impl InstanceData {
     /// What an imported function is bound to; `None` for the instance's own.
     pub fn imported_function(&self, func: u32) -> Option<&FuncTarget> {
         self.functions.get(func as usize)
+    }
+
+    /// The imported function that is bound to this one of the host.
+    pub fn import_of(&self, host: &Arc<HostFunc>) -> Option<u32> {
+        let bound = |target: &FuncTarget| match target {
+            FuncTarget::Host(bound) => Arc::ptr_eq(bound, host),
+            FuncTarget::Wasm { .. } => false,
+        };
+        self.functions.iter().position(bound).map(|index| index as u32)
     }
 
     pub fn thread_id(&self) -> u32 {

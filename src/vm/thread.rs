@@ -9,6 +9,7 @@ use crate::error::{Error, Frame, Stopped, Trap};
 use crate::exception::Exception;
 use crate::interp::{BytecodePlace, Offsets};
 use crate::module::Module;
+use crate::observe::sampler;
 use crate::threads::{self, Group};
 use crate::tiers::CodePlace;
 use std::sync::Arc;
@@ -137,6 +138,16 @@ impl VmThread {
         let outer = doing.load(Ordering::Relaxed);
         doing.store(activity, Ordering::Relaxed);
         outer
+    }
+
+    /// Ends what [`VmThread::begin`] began, outside of wasm, and takes the samples that are owed for it. `import` tells which imported
+    /// function it was.
+    pub fn end(&self, outer: u32, import: impl FnOnce() -> Option<u32>) {
+        let ended = self.begin(outer);
+        let [running, standing] = &self.abi.sampled.owed;
+        if running.load(Ordering::Relaxed) | standing.load(Ordering::Relaxed) != 0 {
+            sampler::take_owed(self, ended, import());
+        }
     }
 
     /// A new innermost activation, to be stored where it stays until [`VmThread::deactivate`].

@@ -4,16 +4,14 @@ mod chrome;
 mod lanes;
 
 pub(crate) use chrome::COMPILERS;
+pub(crate) use lanes::Lanes;
 
 use super::events::TARGET;
-use super::sampler::{self, Sampler};
 use crate::process::Observer;
-use crate::vm::sys;
-use lanes::Lanes;
 use serde_json::{Map, Value};
 use std::io;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
@@ -24,14 +22,11 @@ use tracing_subscriber::registry::LookupSpan;
 
 /// Records that are kept; later ones are counted and dropped. About 300 bytes each.
 const MOST_RECORDS: usize = 2_000_000;
-/// Time between two samples of a thread.
-const SAMPLE_EVERY: Duration = Duration::from_millis(1);
-/// Samples between two looks at the counters.
-const COUNTERS_EVERY: u32 = 10;
 
 /// Records the tier events of all programs of this process, from its making on.
 ///
-/// [`TraceRecorder::layer`] makes it listen; [`TraceRecorder::write_chrome`] writes what it has heard. Clones share the record.
+/// [`TraceRecorder::layer`] makes it listen, [`Observer::watch`] adds what threads are doing, and [`TraceRecorder::write_chrome`] writes
+/// what it has heard. Clones share the record.
 #[derive(Clone, Debug)]
 pub struct TraceRecorder {
     inner: Arc<Inner>,
@@ -83,41 +78,6 @@ impl TraceRecorder {
         Listener(self.clone()).with_filter(only)
     }
 
-    /// Begins to record what the threads of a program are doing, and its counters (share of each tier, resident memory, requests in
-    /// the queue), until the guard is dropped. Threads are sampled every millisecond.
-    #[must_use]
-    pub fn watch(&self, observer: Observer) -> TraceWatch {
-        let ended = Arc::new((Mutex::new(false), Condvar::new()));
-        let (recorder, told) = (self.clone(), ended.clone());
-        sys::set_sample_hook(sampler::take_native);
-        let body = move || recorder.sample_until(&told, &observer);
-        let thread = std::thread::Builder::new().name("updraft-trace".into()).spawn(body);
-        if let Err(error) = &thread {
-            tracing::warn!(%error, "cannot start the thread that samples; the trace has events alone");
-        }
-        TraceWatch { ended, thread: thread.ok() }
-    }
-
-    fn sample_until(&self, told: &(Mutex<bool>, Condvar), observer: &Observer) {
-        let (group, module) = (observer.group(), observer.module());
-        let (mut sampler, mut lanes) = (Sampler::new(), Lanes::default());
-        let mut ticks = 0;
-        let mut over = told.0.lock().unwrap_or_else(PoisonError::into_inner);
-        while !*over {
-            let now = self.inner.start.elapsed();
-            sampler.tick(group, module, |sample| lanes.add(self, now, &sample));
-            if ticks % COUNTERS_EVERY == 0 {
-                self.record_counters(observer, &mut lanes);
-            }
-            ticks += 1;
-            let waited = told.1.wait_timeout(over, SAMPLE_EVERY);
-            over = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        sampler.end(group);
-        self.record_counters(observer, &mut lanes);
-        lanes.end(self, module);
-    }
-
     /// Writes the record in the format of Chrome's trace viewer, which Perfetto reads too ("Trace Event Format", JSON object form).
     /// `about` goes to its `otherData`.
     ///
@@ -132,7 +92,8 @@ impl TraceRecorder {
         chrome::write(&records, self.inner.dropped.load(Ordering::Relaxed), about, out)
     }
 
-    fn record_counters(&self, observer: &Observer, lanes: &mut Lanes) {
+    /// Records the counters of a program.
+    pub(crate) fn record_counters(&self, observer: &Observer, lanes: &mut Lanes) {
         self.record("shares", lanes.shares());
         let mut fields = Map::new();
         if let Some(bytes) = resident_bytes() {
@@ -143,30 +104,18 @@ impl TraceRecorder {
         self.record("counters", fields);
     }
 
+    /// Time since the recorder was made.
+    fn now(&self) -> Duration {
+        self.inner.start.elapsed()
+    }
+
     fn record(&self, name: &'static str, fields: Map<String, Value>) {
-        let at = self.inner.start.elapsed();
+        let at = self.now();
         let mut records = self.inner.records.lock().unwrap_or_else(PoisonError::into_inner);
         if records.len() < MOST_RECORDS {
             records.push(Record { at, name, native: native_thread(), fields });
         } else {
             self.inner.dropped.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
-
-/// Records the counters of a program while it lives.
-#[derive(Debug)]
-pub struct TraceWatch {
-    ended: Arc<(Mutex<bool>, Condvar)>,
-    thread: Option<std::thread::JoinHandle<()>>,
-}
-
-impl Drop for TraceWatch {
-    fn drop(&mut self) {
-        *self.ended.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.ended.1.notify_all();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
         }
     }
 }

@@ -7,6 +7,7 @@
 //! * `native_thread`: threads on stacks of our own.
 //! * `futex`: sleeping on a word.
 //! * `park`: standing still while the group is paused.
+//! * `framing`: where compiled code has its frame.
 //!
 //! # The protocol between entry and handlers
 //!
@@ -35,6 +36,7 @@
 compile_error!("Updraft runs on x86-64 Linux only; a port begins with this module");
 
 mod entry;
+mod framing;
 pub mod futex;
 mod mmap;
 mod native_thread;
@@ -46,6 +48,7 @@ pub use entry::{
     Recorder, SAVE_PREVIOUS, SAVE_TO_BASE, back_to_native, enter_native, is_first_frame,
     leave_native, raise_address, raise_pending_address, stop_segment,
 };
+pub use framing::{Framing, Framings};
 pub use mmap::Reservation;
 pub use native_thread::{NativeThread, StackSizes, name_thread, own_value_stack, trim_own_stacks};
 pub use park::{Inside, come_inside, go_outside, must_end, park};

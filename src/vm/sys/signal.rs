@@ -9,7 +9,6 @@ use std::ffi::{c_int, c_void};
 use std::io;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
-use std::ops::Range;
 use std::ptr;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr};
@@ -265,7 +264,7 @@ extern "C" fn on_stop(_signal: c_int, _info: *mut libc::siginfo_t, context: *mut
     }
     // SAFETY: `set_current`'s promise.
     let thread = unsafe { &*current };
-    if thread.sampled.wanted.load(Relaxed) == sample::ASKED {
+    if thread.sampled.wanted.load(Relaxed) != sample::NONE {
         // SAFETY: the context of this handler.
         unsafe { take_sample(thread, &(*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs) };
     }
@@ -310,10 +309,9 @@ extern "C" fn on_stop(_signal: c_int, _info: *mut libc::siginfo_t, context: *mut
     }
 }
 
-/// What takes a sample of machine code: thread, program counter, frame pointer, and the stack of the segment, from the stack pointer
-/// to the frame where it begins. In the runtime's own code the frame pointer may be any number. Runs in the signal handler;
-/// it must be async-signal-safe.
-pub type SampleHook = unsafe fn(&ThreadState, usize, usize, Range<usize>);
+/// What takes a sample of machine code: thread; program counter, frame pointer and stack pointer. In the runtime's own code the frame
+/// pointer may be any number. Runs in the signal handler; it may take locks that are not held while machine code runs.
+pub type SampleHook = unsafe fn(&ThreadState, [usize; 3]);
 
 /// The hook, as an address; null until [`set_sample_hook`].
 static SAMPLE_HOOK: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
@@ -323,7 +321,7 @@ pub fn set_sample_hook(hook: SampleHook) {
     SAMPLE_HOOK.store(hook as *mut (), Release);
 }
 
-/// Takes the sample that was asked for, or makes the interpreter's next look at the budget take it.
+/// Takes the sample that was asked for, or makes the next look at the budget, or the end of the runtime's function, take it.
 ///
 /// # Safety
 /// `thread` is this thread's current state, and the registers are those of the code that the handler has interrupted.
@@ -333,22 +331,22 @@ unsafe fn take_sample(thread: &ThreadState, registers: &[libc::greg_t; 23]) {
         sampled.wanted.store(sample::NONE, Relaxed);
         let hook = SAMPLE_HOOK.load(Acquire);
         if !hook.is_null() {
-            let [pc, fp, sp] = [libc::REG_RIP, libc::REG_RBP, libc::REG_RSP]
+            let registers = [libc::REG_RIP, libc::REG_RBP, libc::REG_RSP]
                 .map(|r| registers[r as usize] as usize);
             // SAFETY: `set_sample_hook` stored a `SampleHook`; NATIVE says that the save area is complete.
             unsafe {
                 let hook: SampleHook = std::mem::transmute(hook);
-                hook(thread, pc, fp, sp..thread.save as usize + SAVE_TO_BASE);
+                hook(thread, registers);
             }
         }
-    } else if !thread.ctx.is_null() {
+    } else if sampled.wanted.load(Relaxed) == sample::ASKED && !thread.ctx.is_null() {
+        sampled.wanted.store(sample::DUE, Relaxed);
         // SAFETY: `set_current`'s promise.
         let budget = unsafe { (*thread.ctx).budget.get() };
         // SAFETY: as above; volatile, since the interrupted code writes it too.
         let left = unsafe { budget.read_volatile() };
-        if left >= 0 {
-            sampled.budget.store(left, Relaxed);
-            sampled.wanted.store(sample::DUE, Relaxed);
+        if left >= 0 && sampled.budget.load(Relaxed) == 0 {
+            sampled.budget.store(left + 1, Relaxed);
             // SAFETY: as above.
             unsafe { budget.write_volatile(-1) };
         }
