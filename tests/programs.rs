@@ -122,7 +122,7 @@ fn compressed_files_unpack(strategy: &str) {
 
 /// (kernel, amount of work, checksum). The values are V8's; those of fib, sieve and nbody are also known otherwise, see
 /// benches/kernels/README.md.
-const KERNELS: [(&str, u32, i64); 12] = [
+const KERNELS: [(&str, u32, i64); 15] = [
     ("fib", 20, 6765),
     ("fib", 24, 46368),
     ("sieve", 1, 82025),
@@ -135,6 +135,9 @@ const KERNELS: [(&str, u32, i64); 12] = [
     ("sha256", 100, -412_977_161_488_127_336),
     ("saxpy", 3, 655_328_582_280),
     ("saxpy", 20, -4_231_200_944_332_448_344),
+    ("mandelbrot", 40, 475_845),
+    ("fannkuch", 2, 188_978_564_256),
+    ("spectral", 30, 7_315_331_503_632_128_091),
 ];
 
 /// Both ways into a kernel give its checksum: as a program, and by its export.
@@ -169,4 +172,51 @@ fn kernels_with_relaxed_traps() {
     }
 }
 
-per_strategy!(compressed_files_unpack, kernels);
+/// The programs of the comparison print what native builds of them print, whatever the number of threads, and agree with themselves.
+fn suite(strategy: &str) {
+    let expected = std::fs::read_to_string(repository("benches/programs/expected.txt")).unwrap();
+    for (run, line) in expected.lines().enumerate() {
+        let (name, rest) = line.split_once('(').unwrap();
+        let (amount, rest) = rest.split_once(") = ").unwrap();
+        let file = repository(&format!("benches/programs/{name}.wasm"));
+        let tier = tier(strategy, run);
+        let threaded = THREADED.contains(&name);
+        for (repeats, threads) in [("1", "1"), ("3", "2"), ("1", "5")] {
+            if threads != "1" && !threaded {
+                continue;
+            }
+            let ended =
+                Updraft::run(&tier).arg(&file).args([amount, repeats, threads]).end().expect(0);
+            assert_eq!(ended.text(), format!("{line}\n"), "{tier}, {threads} threads");
+            let times = ended.stderr.lines().filter(|line| line.starts_with("repeat "));
+            assert_eq!(times.count().to_string(), repeats, "{ended}");
+        }
+        if !threaded {
+            let invoked = Updraft::run(&tier).args(["--invoke", "run"]).arg(&file).arg(amount);
+            assert_eq!(invoked.end().quiet_success(), format!("{rest}\n"), "{tier}");
+        }
+    }
+}
+
+/// Those of the comparison's programs that start threads.
+const THREADED: [&str; 2] = ["lz", "msort"];
+
+#[test]
+fn every_program_of_the_suite_is_tested() {
+    let names = |folder: &str, ending: &str| -> BTreeSet<String> {
+        let files = std::fs::read_dir(repository(folder)).unwrap();
+        files
+            .filter_map(|file| {
+                Some(file.unwrap().file_name().to_str()?.strip_suffix(ending)?.to_owned())
+            })
+            .collect()
+    };
+    let expected = std::fs::read_to_string(repository("benches/programs/expected.txt")).unwrap();
+    let listed = expected.lines().map(|line| line.split('(').next().unwrap().to_owned()).collect();
+    assert_eq!(names("benches/programs", ".wasm"), listed);
+    assert_eq!(names("benches/programs", ".c"), listed);
+    let kernels: BTreeSet<String> = KERNELS.iter().map(|(name, ..)| (*name).to_owned()).collect();
+    assert_eq!(names("benches/kernels", ".wasm"), kernels);
+}
+
+per_strategy!(compressed_files_unpack, kernels, suite);

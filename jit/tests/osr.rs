@@ -64,6 +64,39 @@ const PROGRAM: &str = r#"(module
             (local.set $s (i64.mul (local.get $s) (i64.const 3)))))
         (br $top)))
     (local.get $i) (local.get $s))
+  (func (export "operands") (param $n i32) (param $h i64) (result i64)
+    (local $i i32) (local $j i32) (local $r i64)
+    (i32.lt_u (local.get $n) (i32.const 4))
+    (i64.const 3)
+    (loop $outer (param i64) (result i64)
+      (local.set $j (i32.const 0))
+      (i32.eqz (i32.and (local.get $i) (i32.const 2)))
+      (f64.convert_i32_u (local.get $i))
+      (i64.extend_i32_u (local.get $i))
+      (if (param i64) (result i64) (i32.and (local.get $i) (i32.const 1))
+        (then
+          (i64.const 11)
+          (block $b (result i64)
+            (loop $inner
+              (local.set $h (call $mix (local.get $h) (i64.const 13)))
+              (br_if $inner (i32.lt_u
+                (local.tee $j (i32.add (local.get $j) (i32.const 1))) (local.get $n))))
+            (drop (br_if $b (local.get $h) (i32.and (local.get $j) (i32.const 1))))
+            (i64.const 17))
+          (i64.add)
+          (i64.sub))
+        (else
+          (i64.xor (i64.const 12345))))
+      (local.set $r)
+      (i64.trunc_f64_u) (i64.add (local.get $r)) (local.set $r)
+      (i64.extend_i32_u) (i64.add (local.get $r)) (local.set $r)
+      (local.set $h (call $mix (local.get $h) (local.get $r)))
+      (i64.add (local.get $r))
+      (br_if $outer (i32.lt_u
+        (local.tee $i (i32.add (local.get $i) (i32.const 1))) (local.get $n))))
+    (local.set $r)
+    (i64.extend_i32_u) (i64.add (local.get $r)) (local.set $r)
+    (call $mix (local.get $h) (local.get $r)))
   (func (export "unreachable_loops") (param i32) (result i32)
     (loop $a (br_if $a (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))
     (block (br 0) (loop $never (br $never)))
@@ -110,6 +143,29 @@ fn every_loop_can_be_entered_at_every_turn() {
                     vm.replacement.borrow_mut().insert((func, index), entry);
                     let result = vm.call1("nest", &[n, 42]);
                     assert_eq!(result, Ok(*expected), "{level:?} n={n} loop {index} {budget}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn operands_below_blocks_around_a_loop_are_there_after_an_entry() {
+    let full = vm(Level::Full);
+    for level in LEVELS {
+        let quick = vm(Level::Quick);
+        let operands = quick.func("operands");
+        quick.compile(&[], &[(operands, 0), (operands, 1)], level);
+        for n in 2..9 {
+            let expected = full.call1("operands", &[n, 42]).expect("no trap");
+            for index in 0..2 {
+                for budget in [0, 1, 9, 25, 60, 150] {
+                    quick.set_budget(budget);
+                    let entry = quick.address(Symbol::Osr { func: operands, index });
+                    quick.replacement.borrow_mut().clear();
+                    quick.replacement.borrow_mut().insert((operands, index), entry);
+                    let result = quick.call1("operands", &[n, 42]);
+                    assert_eq!(result, Ok(expected), "{level:?} n={n} loop {index} {budget}");
                 }
             }
         }

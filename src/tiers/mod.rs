@@ -245,6 +245,11 @@ fn ask(thread: u32, module: &Module, func: u32, index: Option<u32>, heat: u64, c
             thread, func, name = %name(), "loop" = index, %tier, heat,
             threshold = threshold(tuning, tier, body), "hot"
         );
+        if body > tuning::LARGE_BODY && !request.functions.is_empty() && !request.osr.is_empty() {
+            let mut entry = Request::new(module, tier, heat);
+            entry.osr = std::mem::take(&mut request.osr);
+            submit(thread, entry);
+        }
         submit(thread, request);
     }
 }

@@ -1,11 +1,10 @@
 //! The compile queue: requests in order of urgency, and the threads that serve it.
 
-use super::code::Tier;
+use super::code::{Tier, threshold};
 use super::tuning;
 use crate::module::Module;
 use crate::vm::sys::futex;
-use std::cmp::Ordering;
-use std::collections::BinaryHeap;
+use std::cmp::Reverse;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Release};
 use std::sync::{Arc, Condvar, Mutex};
@@ -17,7 +16,7 @@ pub(crate) struct Request {
     pub functions: Vec<u32>,
     pub osr: Vec<(u32, u32)>,
     pub tier: Tier,
-    /// Hotter goes first.
+    /// What it was when it was asked for.
     pub heat: u64,
     /// Somebody waits for it; goes before everything that is only wanted.
     pub waiter: Option<Arc<Waiter>>,
@@ -70,27 +69,38 @@ impl Request {
         }
     }
 
-    /// Waited for first, then quick before full, then the hottest, then the oldest.
-    fn key(&self) -> (bool, bool, u64, std::cmp::Reverse<u64>) {
-        let quick = self.tier == Tier::Quick;
-        (self.waiter.is_some(), quick, self.heat, std::cmp::Reverse(self.number))
+    /// Whether the compile is still wanted, and what of it: better code may have come meanwhile.
+    fn drop_outdated(&mut self) {
+        if self.waiter.is_some() {
+            return;
+        }
+        let (code, tier) = (&self.module.code, self.tier);
+        self.functions.retain(|func| code.functions[*func as usize].tier() < tier);
+        self.osr.retain(|(func, _)| code.functions[*func as usize].tier() <= tier);
     }
-}
 
-impl PartialEq for Request {
-    fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
+    /// Bytes of the bodies to compile.
+    fn bytes(&self) -> usize {
+        let functions = self.functions.iter().chain(self.osr.iter().map(|(func, _)| func));
+        functions.map(|func| self.module.env.body(*func).len()).sum()
     }
-}
-impl Eq for Request {}
-impl PartialOrd for Request {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Request {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.key().cmp(&other.key())
+
+    /// Waited for first, then what gains most for the time that it takes to compile, then the oldest. Whatever waits goes on
+    /// gathering heat, so that nothing hot waits behind much that is only warm.
+    fn urgency(&self) -> (bool, u64, Reverse<u64>) {
+        let function = self.functions.first().or(self.osr.first().map(|(func, _)| func));
+        let gain = function.map_or(0, |func| {
+            let tuning = &self.module.engine.config().tuning;
+            let body = self.module.env.body(*func).len();
+            let threshold = u128::from(threshold(tuning, self.tier, body).max(1));
+            let cost = match self.tier {
+                Tier::Full => threshold * u128::from(tuning::FULL_URGENCY_DIVISOR),
+                _ => threshold,
+            };
+            let heat = self.module.code.functions[*func as usize].heat();
+            ((u128::from(heat) << 16) / cost) as u64
+        });
+        (self.waiter.is_some(), gain, Reverse(self.number))
     }
 }
 
@@ -120,7 +130,7 @@ impl Waiter {
 
 #[derive(Default)]
 struct State {
-    heap: BinaryHeap<Request>,
+    requests: Vec<Request>,
     workers: usize,
     idle: usize,
     closed: bool,
@@ -155,7 +165,7 @@ impl Queue {
         }
         request.number = state.next;
         state.next += 1;
-        state.heap.push(request);
+        state.requests.push(request);
         if state.idle == 0 && state.workers < max_workers {
             state.workers += 1;
             return Pushed::StartWorker;
@@ -172,9 +182,12 @@ impl Queue {
                 state.workers -= 1;
                 return None;
             }
-            if let Some(mut request) = state.heap.pop() {
-                merge(&mut request, &mut state.heap);
-                return Some(request);
+            while let Some(mut request) = take(&mut state.requests) {
+                merge(&mut request, &mut state.requests);
+                request.drop_outdated();
+                if !request.is_empty() {
+                    return Some(request);
+                }
             }
             state.idle += 1;
             let idle = Duration::from_secs(tuning::WORKER_IDLE_SECONDS);
@@ -182,7 +195,7 @@ impl Queue {
                 self.changed.wait_timeout(state, idle).expect("no panics hold it");
             state = guard;
             state.idle -= 1;
-            if timeout.timed_out() && state.heap.is_empty() {
+            if timeout.timed_out() && state.requests.is_empty() {
                 state.workers -= 1;
                 return None;
             }
@@ -192,7 +205,7 @@ impl Queue {
     /// A request without waiting; the worker that asks ends, and is no longer counted, when there is none.
     pub fn pop_now(&self) -> Option<Request> {
         let mut state = self.state.lock().expect("no panics hold it");
-        let request = state.heap.pop();
+        let request = state.requests.pop();
         if request.is_none() {
             state.workers -= 1;
         }
@@ -218,8 +231,7 @@ impl Queue {
 
     fn retain(&self, keep: impl Fn(&Request) -> bool) {
         let mut state = self.state.lock().expect("no panics hold it");
-        let (kept, dropped): (Vec<_>, Vec<_>) = state.heap.drain().partition(keep);
-        state.heap = kept.into();
+        let dropped: Vec<_> = state.requests.extract_if(.., |request| !keep(request)).collect();
         drop(state);
         for request in dropped {
             if let Some(waiter) = request.waiter {
@@ -229,23 +241,37 @@ impl Queue {
     }
 
     pub fn len(&self) -> usize {
-        self.state.lock().expect("no panics hold it").heap.len()
+        self.state.lock().expect("no panics hold it").requests.len()
     }
 }
 
-/// Adds further quick functions of the same module to a quick request.
-fn merge(request: &mut Request, heap: &mut BinaryHeap<Request>) {
-    if request.tier != Tier::Quick {
+/// Where the most urgent request is.
+fn most_urgent(requests: &[Request]) -> Option<usize> {
+    let (index, _) = requests.iter().enumerate().max_by_key(|(_, request)| request.urgency())?;
+    Some(index)
+}
+
+fn take(requests: &mut Vec<Request>) -> Option<Request> {
+    most_urgent(requests).map(|index| requests.swap_remove(index))
+}
+
+/// Adds further quick functions of the same module to a quick request, as long as they are what is most urgent, and small.
+fn merge(request: &mut Request, requests: &mut Vec<Request>) {
+    if request.tier != Tier::Quick || request.waiter.is_some() {
         return;
     }
+    let mut bytes = request.bytes();
     while request.functions.len() < tuning::QUICK_BATCH
-        && let Some(next) = heap.peek()
+        && let Some(index) = most_urgent(requests)
+        && let next = &requests[index]
         && next.tier == Tier::Quick
+        && next.waiter.is_none()
         && next.module.same(&request.module)
-        && next.waiter.is_none() == request.waiter.is_none()
-        && request.waiter.is_none()
+        && let all = bytes + next.bytes()
+        && all <= tuning::QUICK_BATCH_BYTES
     {
-        let next = heap.pop().expect("just peeked");
+        bytes = all;
+        let next = requests.swap_remove(index);
         request.functions.extend(next.functions);
         request.osr.extend(next.osr);
     }

@@ -28,6 +28,18 @@ pub(crate) const LARGEST_FULL_BODY: usize = 24_000;
 /// Functions that one quick job compiles at most: batches of 8 small functions halve the cost of one.
 pub(crate) const QUICK_BATCH: usize = 8;
 
+/// Bytes of the bodies of such a batch: what is larger takes so long (1.7 us per byte) that its neighbours would wait, and gains
+/// nothing by them.
+pub(crate) const QUICK_BATCH_BYTES: usize = 4_000;
+
+/// Full code is asked for at so small a part of its break-even: in the queue, this is what it stands behind quick code whose heat
+/// is the same share of its own threshold.
+pub(crate) const FULL_URGENCY_DIVISOR: u64 = 4;
+
+/// Bodies larger than this many bytes get the entry into a running loop in a request of its own, before the function: it is what the
+/// thread waits for, and each is as much work.
+pub(crate) const LARGE_BODY: usize = 4_000;
+
 /// Seconds after which a compile thread without work ends.
 pub(crate) const WORKER_IDLE_SECONDS: u64 = 5;
 

@@ -58,6 +58,8 @@ pub(super) struct Frame<'c, 'e> {
     pub turns: bool,
     /// If it is a `try_table`: what it catches.
     pub handlers: Option<Handlers<'c>>,
+    /// If the operands below it are in memory: how many of them were there before it.
+    pub kept: Option<usize>,
 }
 
 impl<'c, 'e> Frame<'c, 'e> {
@@ -71,6 +73,7 @@ impl<'c, 'e> Frame<'c, 'e> {
             checked: None,
             turns: false,
             handlers: None,
+            kept: None,
         }
     }
 
@@ -147,7 +150,9 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
     pub(super) fn open(&mut self, kind: FrameKind<'c>, ty: BlockType) -> Result<()> {
         let signature = self.signature(ty);
         let height = self.stack.len() - signature.params.len();
-        self.frames.push(Frame::new(kind, signature, height));
+        let mut frame = Frame::new(kind, signature, height);
+        frame.kept = self.keep_operands(height)?;
+        self.frames.push(frame);
         Ok(())
     }
 
@@ -156,9 +161,10 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
         let params = self.signature(ty).params.len();
         let params = self.peek_many(params)?;
         let (then, else_) = (self.block(), self.block());
+        self.open(FrameKind::If(else_, params), ty)?;
         self.b.build_conditional_branch(condition, then, else_)?;
         self.b.position_at_end(then);
-        self.open(FrameKind::If(else_, params), ty)
+        Ok(())
     }
 
     fn else_(&mut self) -> Result<()> {
@@ -170,9 +176,16 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
         else {
             return Err(internal("`else` without `if`"));
         };
-        self.stack.truncate(frame.height);
-        self.stack.extend(params);
+        self.begin_else(else_, params)
+    }
+
+    fn begin_else(&mut self, else_: BasicBlock<'c>, params: Vec<BasicValueEnum<'c>>) -> Result<()> {
+        let frame = self.frames.last().expect("it is still there");
+        let (height, kept) = (frame.height, frame.kept.is_some());
+        self.stack.truncate(height);
         self.begin(else_)?;
+        self.reload_operands(kept)?;
+        self.stack.extend(params);
         Ok(())
     }
 
@@ -184,10 +197,7 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
             if self.reachable {
                 self.leave_block()?;
             }
-            let height = self.frames.last().expect("it is still there").height;
-            self.stack.truncate(height);
-            self.stack.extend(params);
-            self.begin(else_)?;
+            self.begin_else(else_, params)?;
         }
         if self.other_version()? || self.copy_loop()? {
             return Ok(());
@@ -204,8 +214,12 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
         }
         if let Some(exit) = frame.exit {
             self.stack.truncate(frame.height);
-            self.stack.extend(exit.phis.iter().map(|phi| phi.as_basic_value()));
             self.begin(exit.block)?;
+            self.reload_operands(frame.kept.is_some())?;
+            self.stack.extend(exit.phis.iter().map(|phi| phi.as_basic_value()));
+        }
+        if let Some(before) = frame.kept {
+            self.kept.truncate(before);
         }
         if self.frames.is_empty() && self.reachable {
             self.return_values()?;
@@ -377,7 +391,15 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
         let header = self.new_join(signature.params)?;
 
         let mut frame = Frame::new(FrameKind::Loop(header), signature, height);
+        frame.kept = self.keep_operands(height)?;
         if let Shape::Osr { index } = self.shape {
+            if self.unit.level == Level::Quick {
+                self.frames.push(frame);
+                if !self.entered && ordinal == index {
+                    self.enter_beside(&params)?;
+                }
+                return self.flow_into_loop(ordinal, &params);
+            }
             if !self.entered && ordinal < index {
                 // It may be around the loop that is entered.
                 let reader = self.reader.clone();
@@ -396,7 +418,9 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
         let header = self.join(self.frames.len() - 1, true);
         let (block, params): (_, Vec<_>) =
             (header.block, header.phis.iter().map(|phi| phi.as_basic_value()).collect());
+        let kept = self.frames.last().is_some_and(|frame| frame.kept.is_some());
         self.begin(block)?;
+        self.reload_operands(kept)?;
         self.stack.extend(params);
         self.weights.push(LoopWeight::default());
         if self.unit.level == Level::Quick {

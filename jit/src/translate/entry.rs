@@ -85,6 +85,7 @@ impl<'u, 'c, 'e> Translator<'u, 'c, 'e> {
             calls: false,
             tail_calls: false,
             entered: false,
+            kept: Vec::new(),
             plain: false,
             fields: std::collections::HashMap::new(),
             scratch: std::collections::HashMap::new(),

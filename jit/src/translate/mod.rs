@@ -89,6 +89,8 @@ struct Translator<'u, 'c, 'e> {
     plain: bool,
     /// Whether the loop of an entry has been met.
     entered: bool,
+    /// In quick code of an entry: memory for the lowest operands, see [`osr`].
+    kept: Vec<osr::Kept<'c>>,
     /// Ordinal of the next loop.
     next_loop: u32,
     /// Offset of the current operator in the module.

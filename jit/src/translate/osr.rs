@@ -1,20 +1,33 @@
 //! Entries into loops, for on-stack replacement.
 //!
 //! An entry at the header of a loop L must not make LLVM's job impossible: a jump into the middle of the loops around
-//! L would make them irreducible. So an entry's code is the rest of the function from L's header on, in which what is
+//! L would make them irreducible. So an entry's full code is the rest of the function from L's header on, in which what is
 //! left of each loop M around L runs once; a branch back to M goes to a complete new copy of M. The copy is translated
 //! when M's `end` is reached, by setting the reader back to M's start.
 //!
 //! What comes before L is translated like everything else, so that types and heights are known, but nothing leads
 //! to it; LLVM drops it at once.
+//!
+//! Quick code is not optimised, so it is the function as it is, with a second way to L's header: a copy for each loop around L would
+//! take as long to make as the function. Operands that lie below a block or loop around L have two definitions then, before it and
+//! at the entry. They are kept in memory, and are loaded again wherever control can come from the entry: at the headers of loops
+//! around L, at the ends of blocks, and at `else`.
 
 use inkwell::types::BasicTypeEnum;
-use inkwell::values::BasicValueEnum;
+use inkwell::values::{BasicValueEnum, PointerValue};
 
 use super::build::slots_of_type;
 use super::control::FrameKind;
 use super::{Shape, Translator};
+use crate::compile::Level;
 use crate::error::Result;
+
+/// An operand in memory.
+#[derive(Clone, Copy)]
+pub(super) struct Kept<'c> {
+    place: PointerValue<'c>,
+    ty: BasicTypeEnum<'c>,
+}
 
 impl<'c> Translator<'_, 'c, '_> {
     /// Whether this is code before an entry's loop, to which nothing leads.
@@ -59,6 +72,60 @@ impl<'c> Translator<'_, 'c, '_> {
             }
         }
         self.flow_into_loop(ordinal, &params)
+    }
+
+    /// Keeps the lowest `height` operands in memory for a block that may be around an entry's loop, if there is need to. How many were
+    /// there before.
+    pub(super) fn keep_operands(&mut self, height: usize) -> Result<Option<usize>> {
+        if self.unit.level != Level::Quick || !self.is_before_entry() {
+            return Ok(None);
+        }
+        let before = self.kept.len();
+        for index in before..height {
+            let value = self.widen(self.stack[index])?;
+            let ty = value.get_type();
+            let place = self.entry.build_alloca(ty, "")?;
+            self.b.build_store(place, value)?;
+            self.stack[index] = value;
+            self.kept.push(Kept { place, ty });
+        }
+        Ok(Some(before))
+    }
+
+    /// Where control may come from the entry: all operands are those in memory, if the innermost block has kept them.
+    pub(super) fn reload_operands(&mut self, kept: bool) -> Result<()> {
+        if kept {
+            for (value, kept) in self.stack.iter_mut().zip(&self.kept) {
+                *value = self.b.build_load(kept.ty, kept.place, "")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the entry to the innermost loop, whose parameters these are, beside the way that leads to it otherwise.
+    pub(super) fn enter_beside(&mut self, params: &[BasicValueEnum<'c>]) -> Result<()> {
+        self.entered = true;
+        let before = self.current_block();
+        self.start = self.block();
+        self.b.position_at_end(self.start);
+
+        let slots = self.osr_slots();
+        let mut slot = u64::from(self.operand_slot());
+        let mut load = |this: &Self, ty| {
+            let place = this.displace(slots, 8 * slot)?;
+            slot += slots_of_type(ty);
+            this.load_slot(ty, place)
+        };
+        for kept in &self.kept {
+            self.b.build_store(kept.place, load(self, kept.ty)?)?;
+        }
+        let types = params.iter().map(BasicValueEnum::get_type);
+        let params = types.map(|ty| load(self, ty)).collect::<Result<Vec<_>>>()?;
+        let index = self.frames.len() - 1;
+        self.add_incoming(index, true, &params);
+        self.b.build_unconditional_branch(self.join(index, true).block)?;
+        self.b.position_at_end(before);
+        Ok(())
     }
 
     /// At the end of a block: if it is what was left of a loop around the entry's, and there are branches back, starts
