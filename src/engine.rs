@@ -24,6 +24,9 @@ pub struct Config {
     /// Whether arithmetic on floats gives no other NaN than the canonical one (sign and payload zero but for the highest bit), so
     /// that runs on any machine and in any tier give the same bits. Costs a comparison for each such operator.
     pub canonicalize_nan: bool,
+    /// Whether calls of functions are counted, in each tier: see [`FunctionStats::calls`](crate::FunctionStats::calls). The first call in
+    /// a tier is an event, too. Counts are exact; counting costs a few instructions for each call, and more in the interpreter.
+    pub count_calls: bool,
     /// Bytes of the value stack of a thread (the interpreter's frames).
     pub value_stack: usize,
     /// Bytes of the native stack of a thread that the engine starts (compiled frames, host functions).
@@ -46,6 +49,7 @@ impl Default for Config {
             compile_threads: None,
             exact_traps: true,
             canonicalize_nan: false,
+            count_calls: false,
             value_stack: 8 << 20,
             native_stack: 8 << 20,
             idle_threads: 64,

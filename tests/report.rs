@@ -58,6 +58,8 @@ fn a_browser_draws_the_page_without_errors() {
     let charts = dom.matches("<svg").count();
     assert!(charts >= 7, "a time line, shares, warm-up and four counters, but {charts}");
     assert!(dom.contains(">sort</td>"), "the table lists the functions");
+    // `_start` was called once, in quick code.
+    assert!(dom.contains("title=\"quick 1\">1</span>"), "the table shows calls by tier");
 }
 
 /// The colours of all pixels of a screenshot, by how often they occur.

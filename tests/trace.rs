@@ -170,6 +170,91 @@ fn a_trap_is_traced(strategy: &str) {
 
 per_strategy!(a_trace_is_complete, a_trap_is_traced);
 
+/// Two threads call `leaf` 30 000 times each, half of them through a table, and `down` 10 000 times, 100 of them from outside.
+const CALLS: &str = r#"(module
+  (import "wasi" "thread-spawn" (func $spawn (param i32) (result i32)))
+  (memory (import "env" "memory") 1 1 shared)
+  (type $unary (func (param i32) (result i32)))
+  (table funcref (elem $leaf))
+  (func $leaf (type $unary) (i32.add (local.get 0) (i32.const 1)))
+  (func $down (type $unary)
+    (if (result i32) (local.get 0)
+      (then (i32.add (i32.const 1) (call $down (i32.sub (local.get 0) (i32.const 1)))))
+      (else (i32.const 0))))
+  (func $go (local i32)
+    (loop $next
+      (drop (call $leaf (local.get 0)))
+      (drop (call_indirect (type $unary) (local.get 0) (i32.const 0)))
+      (br_if $next (i32.lt_u (local.tee 0 (i32.add (local.get 0) (i32.const 1))) (i32.const 15000))))
+    (local.set 0 (i32.const 100))
+    (loop $next
+      (drop (call $down (i32.const 99)))
+      (br_if $next (local.tee 0 (i32.sub (local.get 0) (i32.const 1))))))
+  (func $never (result i32) (i32.const 0))
+  (func (export "wasi_thread_start") (param i32 i32)
+    (call $go)
+    (i32.atomic.store (i32.const 0) (i32.const 1))
+    (drop (memory.atomic.notify (i32.const 0) (i32.const 1))))
+  (func (export "_start")
+    (drop (call $spawn (i32.const 0)))
+    (call $go)
+    (loop $again
+      (if (i32.eqz (i32.atomic.load (i32.const 0)))
+        (then
+          (drop (memory.atomic.wait32 (i32.const 0) (i32.const 0) (i64.const -1)))
+          (br $again))))))"#;
+
+/// Counts of calls are exact, in whatever tiers, and the first call in a tier is told once.
+fn calls_are_counted(strategy: &str) {
+    let program = wat_file(CALLS);
+    let (trace, code) = trace(&tier(strategy, 1), &[program.to_str().unwrap()]);
+    assert_eq!(code, 0);
+    let events = check(&trace);
+    let functions = trace["otherData"]["stats"]["functions"].as_array().expect("a list");
+    let calls = |name: &str| {
+        let function = functions.iter().find(|f| f["name"] == name).expect("it was called");
+        function["calls"].as_object().expect("calls are counted")
+    };
+    let sum = |name: &str| calls(name).values().map(|n| n.as_u64().unwrap()).sum::<u64>();
+    let sums = ["leaf", "down", "go", "_start", "wasi_thread_start"].map(sum);
+    assert_eq!(sums, [60_000, 20_000, 2, 1, 1]);
+    assert!(functions.iter().all(|f| f["name"] != "never"));
+    for name in ["leaf", "down", "go", "_start"] {
+        let tiers: BTreeSet<&str> = calls(name).keys().map(String::as_str).collect();
+        if ["interp", "quick", "full"].contains(&strategy) {
+            assert_eq!(tiers, BTreeSet::from([strategy]), "{name}");
+        }
+        let first = |e: &&Value| e["name"] == "first_call" && e["args"]["name"] == name;
+        let told: Vec<&Value> = events.iter().filter(first).collect();
+        let tiers_told: BTreeSet<&str> = told.iter().map(|e| text(&e["args"], "tier")).collect();
+        assert_eq!(tiers_told, tiers, "{name}");
+        assert_eq!(told.len(), tiers.len(), "once for each tier: {told:?}");
+        for event in told {
+            let published = |e: &&Value| {
+                e["args"]["name"] == name
+                    && e["args"]["tier"] == event["args"]["tier"]
+                    && e["args"]["loop"].is_null()
+            };
+            let mut published = named(events, "publish").filter(published);
+            match text(&event["args"], "tier") {
+                "interp" => assert!(published.next().is_none()),
+                // The code can be called a moment before it is told that it can.
+                _ => assert!(published.next().is_some(), "{event}"),
+            }
+        }
+    }
+}
+
+per_strategy!(calls_are_counted);
+
+#[test]
+fn calls_are_not_counted_unasked() {
+    let program = wat_file(CALLS);
+    let ended = Updraft::run("interp").arg("--stats=json").arg(&*program).end();
+    assert_eq!(ended.code(), 0, "{ended}");
+    assert!(!ended.stderr.contains("\"calls\""), "{ended}");
+}
+
 /// Sampling neither changes what a program does nor kills it, in all tiers, with threads that come and go.
 fn sampled_programs_do_the_same(strategy: &str) {
     for (file, args) in

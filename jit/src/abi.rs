@@ -84,8 +84,20 @@ pub struct VmContext {
     pub spill: *mut u64,
     /// Per tag index: what tells the tag from all others of the store.
     pub tags: *const *const (),
+    /// How often each function was called in each tier ([`calls_index`]), where calls are counted; null otherwise. Only the thread that
+    /// runs the instance writes to them.
+    pub calls: *mut u64,
     /// Room for later fields.
-    pub reserved: [usize; 2],
+    pub reserved: [usize; 1],
+}
+
+/// Tiers of which calls are counted: interpreter, quick code, full code.
+pub const CALL_TIERS: u32 = 3;
+
+/// Where the calls of a function in a tier (0: interpreter, 1: quick code, 2: full code) are counted.
+#[must_use]
+pub const fn calls_index(func: u32, tier: u32) -> usize {
+    func as usize * CALL_TIERS as usize + tier as usize
 }
 
 const _: () = assert!(size_of::<VmContext>() == GLOBALS_OFFSET);
@@ -435,6 +447,9 @@ builtins! {
     /// At the entry of a function the result is ignored: better code is for the next call. An entry made at the quick level
     /// begins with a check of its own, so whoever answers with one must have refilled the budget.
     Budget "updraft_budget" (I32, I32) -> Ptr;
+    /// `(function index, tier)`: the instance calls the function in this tier ([`calls_index`]) for the first time. Asked for only where
+    /// calls are counted.
+    FirstCall "updraft_first_call" (I32, I32) -> Void;
     /// `(memory, pages) -> previous pages or -1`.
     MemoryGrow "updraft_memory_grow" (I32, I64) -> I64;
     /// `(memory, data segment, destination, source, bytes) -> status`.

@@ -50,13 +50,20 @@ pub struct Options {
     pub exact_traps: bool,
     /// Arithmetic never gives a NaN other than the canonical one.
     pub canonicalize_nan: bool,
+    /// Functions count their calls, in [`VmContext::calls`](crate::abi::VmContext::calls).
+    pub count_calls: bool,
     /// The machine.
     pub cpu: Cpu,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { exact_traps: true, canonicalize_nan: false, cpu: Cpu::default() }
+        Options {
+            exact_traps: true,
+            canonicalize_nan: false,
+            count_calls: false,
+            cpu: Cpu::default(),
+        }
     }
 }
 

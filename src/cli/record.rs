@@ -89,6 +89,11 @@ impl Recording {
         wanted.then(|| observer.watch(self.recorder.as_ref(), self.profiler.as_ref()))
     }
 
+    /// Whether calls of functions are to be counted: traces and reports show them.
+    pub fn counts_calls(&self) -> bool {
+        self.recorder.is_some()
+    }
+
     /// Writes it all.
     pub fn end(self, about: &serde_json::Map<String, serde_json::Value>) -> Result<(), String> {
         if let (Some(recorder), Some((path, mut file))) = (&self.recorder, self.trace) {

@@ -245,6 +245,7 @@ fn run(args: &Args, record: Record, interrupts: Option<Interrupts>) -> i32 {
         compile_threads: args.compile_threads.map(usize::from),
         exact_traps: args.traps == Traps::Exact,
         canonicalize_nan: args.canonicalize_nan,
+        count_calls: recording.counts_calls(),
         value_stack: args.value_stack.unwrap_or(args.stack_size) as usize,
         native_stack: args.stack_size as usize,
         max_memory: args.max_memory.unwrap_or(u64::MAX),

@@ -107,6 +107,7 @@ pub struct InterpCode {
     entries: Box<[u64]>,
     storage: Mutex<Storage>,
     canonicalize_nan: bool,
+    count_calls: bool,
 }
 
 // SAFETY: the raw pointers refer to memory that this owns and that does not change once it is published.
@@ -151,13 +152,28 @@ impl InterpCode {
             .chunks_exact(ENTRY_WORDS)
             .map(|entry| AtomicPtr::new(entry.as_ptr().cast::<u8>().cast_mut()))
             .collect();
-        Self { table, entries, storage: Mutex::default(), canonicalize_nan: false }
+        Self {
+            table,
+            entries,
+            storage: Mutex::default(),
+            canonicalize_nan: false,
+            count_calls: false,
+        }
     }
 
     /// Has arithmetic give no other NaN than the canonical one.
     #[must_use]
     pub fn canonicalizing(mut self, canonicalize_nan: bool) -> Self {
         self.canonicalize_nan = canonicalize_nan;
+        self
+    }
+
+    /// Has functions count their calls, in [`VmContext::calls`].
+    ///
+    /// [`VmContext::calls`]: updraft_jit::abi::VmContext::calls
+    #[must_use]
+    pub fn counting(mut self, count_calls: bool) -> Self {
+        self.count_calls = count_calls;
         self
     }
 
@@ -190,6 +206,7 @@ impl InterpCode {
         }
         TRANSLATOR.with_borrow_mut(|translator| {
             translator.canonicalize_nan = self.canonicalize_nan;
+            translator.count_calls = self.count_calls;
             let translated = translator.translate(env, bytes, func, false)?;
             let code = self.store(func, &translated);
             match slot.compare_exchange(first, code, Ordering::AcqRel, Ordering::Acquire) {
@@ -266,6 +283,7 @@ impl InterpCode {
     ) -> Result<T, TranslateError> {
         let mut translator = Translator::default();
         translator.canonicalize_nan = self.canonicalize_nan;
+        translator.count_calls = self.count_calls;
         translator.translate(env, bytes, func, true).map(|translated| look(&translated))
     }
 

@@ -12,6 +12,7 @@
 //! | `translate`, `optimise`, `emit` | `cpu_us` | the step has ended; CPU time of the compile thread |
 //! | `link` | `symbols` | the code is at its place |
 //! | `publish` | `func name [loop] tier bytes` | from now on, every thread's next call runs the new code |
+//! | `first_call` | `thread func name tier` | a thread calls the function in this tier for the first time, where calls are counted |
 //! | `compiled` | `tier functions loops us bytes ir_instructions` | the request is served |
 //! | `osr` | `thread func name loop tier` | a thread left a running loop for its new code |
 //! | `fallback` | `func` or `functions`, `reason` | the function stays where it is |

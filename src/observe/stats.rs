@@ -20,6 +20,10 @@ pub struct FunctionStats {
     pub heat: u64,
     /// What compiling it cost, by tier.
     pub compiled: BTreeMap<String, CompileCost>,
+    /// How often it was called in each tier, if calls are counted ([`Config::count_calls`](crate::Config::count_calls)). A loop that is
+    /// entered in machine code while it runs is no call.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub calls: BTreeMap<String, u64>,
     /// How often a running loop of it was entered in machine code.
     pub osr_entries: u64,
 }
@@ -74,6 +78,7 @@ impl ProcessStats {
         for entry in &code.osr {
             *osr.entry(entry.key().0).or_default() += entry.entries.load(Ordering::Relaxed);
         }
+        let called = code.calls.as_ref().map(|calls| calls.sums()).unwrap_or_default();
         let mut tiers: BTreeMap<String, TierStats> = BTreeMap::new();
         let mut functions = Vec::new();
         for (state, index) in
@@ -85,10 +90,24 @@ impl ProcessStats {
                 .iter()
                 .filter_map(|tier| Some((tier.to_string(), costs.get(&(index, *tier))?.clone())))
                 .collect();
-            if heat > 0 || !compiled.is_empty() || osr_entries > 0 {
+            let calls: BTreeMap<String, u64> = [Tier::Interp, Tier::Quick, Tier::Full]
+                .iter()
+                .zip(called.get(index as usize).into_iter().flatten())
+                .filter(|(_, count)| **count > 0)
+                .map(|(tier, count)| (tier.to_string(), *count))
+                .collect();
+            if heat > 0 || !compiled.is_empty() || osr_entries > 0 || !calls.is_empty() {
                 tiers.entry(tier.to_string()).or_default().functions += 1;
                 let name = module.function_name(index).into_owned();
-                functions.push(FunctionStats { index, name, tier, heat, compiled, osr_entries });
+                functions.push(FunctionStats {
+                    index,
+                    name,
+                    tier,
+                    heat,
+                    compiled,
+                    calls,
+                    osr_entries,
+                });
             }
         }
         for ((_, tier), cost) in &costs {

@@ -1,5 +1,6 @@
 //! The code of a module: one place that all instances, on all threads, take it from.
 
+use super::calls::Calls;
 use super::tuning::{self, Tuning};
 use crate::engine::Engine;
 use crate::interp::InterpCode;
@@ -180,6 +181,8 @@ pub(crate) struct CodeStore {
     invokers: Box<[AtomicPtr<u8>]>,
     stubs: Box<[AtomicBool]>,
     pub osr: DashMap<(u32, u32), OsrState>,
+    /// If calls are counted.
+    pub calls: Option<Calls>,
     pub costs: Mutex<BTreeMap<(u32, Tier), CompileCost>>,
     ranges: RwLock<BTreeMap<usize, CodeRange>>,
     /// Living instances of the module.
@@ -197,7 +200,10 @@ impl CodeStore {
     pub fn new(engine: &Engine, env: &ModuleEnv) -> CodeStore {
         let null = |_| AtomicPtr::default();
         CodeStore {
-            interp: InterpCode::new(env).canonicalizing(engine.config().canonicalize_nan),
+            interp: InterpCode::new(env)
+                .canonicalizing(engine.config().canonicalize_nan)
+                .counting(engine.config().count_calls),
+            calls: engine.config().count_calls.then(|| Calls::new(env.functions.len())),
             native: env.functions.iter().map(null).collect(),
             functions: env.functions.iter().map(|_| FunctionState::default()).collect(),
             invokers: env.types.iter().map(|_| AtomicPtr::default()).collect(),

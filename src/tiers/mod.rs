@@ -10,6 +10,7 @@
     allow(dead_code, reason = "without a compiler, requests fail at once")
 )]
 
+mod calls;
 mod code;
 #[cfg(feature = "llvm")]
 mod link;
@@ -18,6 +19,7 @@ mod service;
 mod strategy;
 pub(crate) mod tuning;
 
+pub(crate) use calls::{Calls, Counters};
 pub(crate) use code::{CodePlace, CodeStore};
 pub use code::{CompileCost, Tier};
 pub(crate) use service::CompileService;
@@ -186,6 +188,15 @@ pub(crate) fn quick(
             }
             entry
         }
+    }
+}
+
+/// An instance calls a function in a tier for the first time.
+pub(crate) fn first_call_in(thread: u32, module: &Module, func: u32, tier: u32) {
+    let tier = [Tier::Interp, Tier::Quick, Tier::Full][tier.min(2) as usize];
+    if module.code.calls.as_ref().is_some_and(|calls| calls.first(func, tier)) {
+        let name = || module.function_name(func);
+        event!("first_call", thread, func, name = %name(), %tier, "first call in the tier");
     }
 }
 

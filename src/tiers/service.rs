@@ -89,8 +89,9 @@ fn fail(request: Request) {
 /// What all code of an engine has in common.
 #[cfg(feature = "llvm")]
 pub(crate) fn compiler_options(config: &Config) -> updraft_jit::Options {
-    let Config { exact_traps, canonicalize_nan, .. } = *config;
-    updraft_jit::Options { exact_traps, canonicalize_nan, ..updraft_jit::Options::default() }
+    let Config { exact_traps, canonicalize_nan, count_calls, .. } = *config;
+    let other = updraft_jit::Options::default();
+    updraft_jit::Options { exact_traps, canonicalize_nan, count_calls, ..other }
 }
 
 /// Native stack for the compiler, in bytes: LLVM recurses over what it compiles.

@@ -10,6 +10,7 @@ use crate::module::ElementItems;
 use crate::observe::sampler;
 use crate::store::eval;
 use crate::threads::WaitResult;
+use crate::tiers;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use updraft_jit::abi::{Builtin, Ref, TrapCode, VmContext, activity, state, status};
@@ -297,6 +298,16 @@ pub(crate) unsafe extern "C" fn memory_fill(
         in_parts(ctx, len as usize, |start, part| {
             std::ptr::write_bytes(target.add(start), value as u8, part);
         })
+    }
+}
+
+pub(crate) unsafe extern "C" fn first_call(ctx: *mut VmContext, func: u32, tier: u32) {
+    // SAFETY: by the module's contract.
+    unsafe {
+        in_host(ctx, || {
+            let instance = InstanceData::of(ctx);
+            tiers::first_call_in(thread(ctx).id, &instance.module, func, tier);
+        });
     }
 }
 

@@ -47,6 +47,7 @@ doors! {
     Catch catch;
     TailPending tail_pending;
     Budget budget;
+    FirstCall first_call;
     MemoryGrow memory_grow;
     MemoryInit memory_init;
     MemoryCopy memory_copy;

@@ -7,6 +7,7 @@ use super::{LinearMemory, Table, VmThread};
 use crate::func::HostFunc;
 use crate::module::Module;
 use crate::store::StoreInner;
+use crate::tiers::{Calls, Counters};
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::cell::Cell;
 use std::sync::Arc;
@@ -52,6 +53,8 @@ pub(crate) struct InstanceData {
     dropped_elements: Box<[Cell<bool>]>,
     /// See [`VmContext::spill`]. Code writes to it.
     spill: Box<[Cell<u64>]>,
+    /// If calls are counted.
+    calls: Option<Counters>,
     _share: InstanceShare,
 }
 
@@ -84,6 +87,7 @@ impl InstanceData {
             dropped_data: dropped(module.data.len()),
             dropped_elements: dropped(module.elements.len()),
             spill: (0..Self::spilled(&module)).map(|_| Cell::new(0)).collect(),
+            calls: module.code.calls.as_ref().map(Calls::add),
             module,
             store,
             ctx,
@@ -118,7 +122,11 @@ impl InstanceData {
             budget_quantum: quantum,
             spill: instance.spill.as_ptr().cast::<u64>().cast_mut(),
             tags: instance.tags.as_ptr().cast(),
-            reserved: [0; 2],
+            calls: instance
+                .calls
+                .as_ref()
+                .map_or(std::ptr::null_mut(), |c| c.as_ptr().cast_mut().cast()),
+            reserved: [0; 1],
         };
         // SAFETY: freshly allocated with room and alignment for a context; the zeroed globals behind it are untouched.
         unsafe { ctx.write(context) };
@@ -240,6 +248,9 @@ impl Drop for InstanceData {
     fn drop(&mut self) {
         // SAFETY: allocated in `new` with this layout; the store drops instances only when nothing runs.
         unsafe { dealloc(self.ctx.cast(), Self::layout(&self.module)) };
+        if let (Some(calls), Some(counters)) = (&self.module.code.calls, &self.calls) {
+            calls.remove(counters);
+        }
         self.module.code.remove_instance();
     }
 }

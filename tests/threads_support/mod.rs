@@ -66,7 +66,8 @@ impl WasmThread {
             budget_quantum: 1_000,
             spill: std::ptr::null_mut(),
             tags: std::ptr::null(),
-            reserved: [0; 2],
+            calls: std::ptr::null_mut(),
+            reserved: [0; 1],
         }));
         let thread =
             Box::new(UnsafeCell::new(ThreadState { ctx: ctx.get(), ..ThreadState::default() }));

@@ -8,7 +8,8 @@ use inkwell::values::{InstructionValue, IntValue, PhiValue, PointerValue};
 
 use super::build::{instruction, slots_of_type};
 use super::{Shape, Translator};
-use crate::abi::{Builtin, FUNCTION_ENTRY, MOST_WEIGHT, VmContext};
+use crate::abi::{Builtin, FUNCTION_ENTRY, MOST_WEIGHT, VmContext, calls_index};
+use crate::compile::Level;
 use crate::env::slots;
 use crate::error::Result;
 use crate::unit::Region;
@@ -125,6 +126,29 @@ impl<'c> Translator<'_, 'c, '_> {
         let results = self.load_slots(exit.frame, 0, self.ty.results())?;
         self.stack.extend(results);
         self.return_values()
+    }
+
+    /// Counts a call of the function; the runtime is told of the first.
+    pub(super) fn count_call(&mut self) -> Result<()> {
+        let tier = if self.unit.level == Level::Quick { 1 } else { 2 };
+        let types = self.unit.types;
+        let counts = self.displace(self.context, offset_of!(VmContext, calls) as u64)?;
+        let counts = self.load(types.ptr, counts, Region::Invariant)?.into_pointer_value();
+        let offset = calls_index(self.func, tier) * size_of::<u64>();
+        let place = self.displace(counts, offset as u64)?;
+        let count = self.load(types.i64, place, Region::Runtime)?.into_int_value();
+        let next_count = self.b.build_int_add(count, self.i64(1), "")?;
+        self.store(next_count, place, Region::Runtime)?;
+        let first = self.b.build_int_compare(IntPredicate::EQ, count, self.i64(0), "")?;
+        let slow = self.cold_block();
+        let next = self.block();
+        self.b.build_conditional_branch(first, slow, next)?;
+        self.b.position_at_end(slow);
+        let arguments = [self.i32(self.func).into(), self.i32(tier).into()];
+        self.call_builtin(Builtin::FirstCall, &arguments)?;
+        self.b.build_unconditional_branch(next)?;
+        self.b.position_at_end(next);
+        Ok(())
     }
 
     /// At the entry of a function.

@@ -233,8 +233,12 @@ impl<'u, 'c, 'e> Translator<'u, 'c, 'e> {
         self.b.position_at_end(entry);
         self.offset = self.unit.env.body(self.func).start;
         self.locate();
-        if self.calls {
+        let counts = self.unit.options.count_calls && self.shape == Shape::Function;
+        if self.calls || counts {
             self.check_stack()?;
+        }
+        if counts {
+            self.count_call()?;
         }
         if self.unit.level == Level::Quick && self.shape == Shape::Function {
             self.check_budget_at_entry()?;

@@ -103,6 +103,19 @@ handler! {
         next(r.at(at.end()))
     }
 
+    /// Counts a call: function, frame.
+    fn count_call[](r) {
+        let mut at = r.operands();
+        let func = at.u32();
+        calls_out(&r, u32::from(at.slot().0));
+        let count = (*r.ctx.0).calls.add(updraft_jit::abi::calls_index(func, 0));
+        *count += 1;
+        if *count == 1 {
+            builtins::first_call(r.ctx.0, func, 0);
+        }
+        next(r.at(at.end()))
+    }
+
     /// `table.get`: table, index, frame.
     fn table_get[](r) {
         let mut at = r.operands();

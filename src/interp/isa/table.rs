@@ -418,6 +418,8 @@ pub const SINGLE: &[(&str, &str, &[Operand])] = {
         ("MemoryCopy", "memory_copy", &[U32, U32, U16, Slot, Slot, Slot, Slot]),
         ("MemoryFill", "memory_fill", &[U32, U16, Slot, Slot, Slot, Slot]),
         ("DataDrop", "data_drop", &[U32, Slot]),
+        // Calls of functions, where they are counted.
+        ("CountCall", "count_call", &[U32, Slot]),
         ("TableGet", "table_get", &[U32, U16, Slot, Slot, ToSlot]),
         ("TableSet", "table_set", &[U32, U16, Slot, Slot, Slot]),
         ("TableSize", "table_size", &[U32, ToSlot]),

@@ -316,7 +316,8 @@ impl Host {
             budget_quantum: 0,
             spill: std::ptr::null_mut(),
             tags: std::ptr::null(),
-            reserved: [0; 2],
+            calls: std::ptr::null_mut(),
+            reserved: [0; 1],
         };
         let mut globals = [[0; 2]; 16];
         for (to, value) in globals.iter_mut().zip(&program.globals) {
@@ -345,7 +346,7 @@ impl Host {
             spent: Cell::new(0),
         });
         // SAFETY: nothing runs yet.
-        unsafe { (*host.ctx()).reserved[1] = std::ptr::from_ref(&*host) as usize };
+        unsafe { (*host.ctx()).reserved[0] = std::ptr::from_ref(&*host) as usize };
         host
     }
 
@@ -400,7 +401,7 @@ impl Host {
 
 fn of<'a>(ctx: *mut VmContext) -> Option<&'a Host> {
     // SAFETY: the runtime's own contexts hold zero there.
-    unsafe { ((*ctx).reserved[1] as *const Host).as_ref() }
+    unsafe { ((*ctx).reserved[0] as *const Host).as_ref() }
 }
 
 pub(crate) mod hooks {
@@ -598,6 +599,7 @@ pub(crate) mod builtins {
             }
         }
         data_drop(host, _segment: u32) { let _ = host; }
+        first_call(host, _func: u32, _tier: u32) { let _ = host; }
         table_get(host, table: u32, index: u64, out: *mut u64) -> u32 {
             match elements(host, table, index, 1) {
                 Some(element) => {

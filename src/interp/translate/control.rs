@@ -104,7 +104,11 @@ impl Translator {
         if locals > usize::from(u16::MAX) {
             return self.unsupported("as many locals");
         }
-        Ok(self.encoder.emit(op, &args, self.offset))
+        let enter = self.encoder.emit(op, &args, self.offset);
+        if self.count_calls {
+            self.call_out(Op::CountCall, &[self.func], &[], 0, None);
+        }
+        Ok(enter)
     }
 
     /// Completes the function.

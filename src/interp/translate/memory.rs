@@ -262,7 +262,7 @@ impl Translator {
 
     /// Emits a call of the runtime: numbers, then which integers are of 64 bits if any can be, then operands from slots, then
     /// the frame. The result, if there is one, goes to the first operand's slot.
-    fn call_out(
+    pub(super) fn call_out(
         &mut self,
         op: Op,
         numbers: &[u32],

@@ -115,6 +115,8 @@ pub(crate) struct Translator {
     frame_fields: Vec<Position>,
     /// Whether arithmetic gives no other NaN than the canonical one.
     pub(super) canonicalize_nan: bool,
+    /// Whether functions count their calls.
+    pub(super) count_calls: bool,
 }
 
 fn ty(ty: ValType) -> Ty {

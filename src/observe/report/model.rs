@@ -62,9 +62,13 @@ struct Function {
     tier: String,
     heat: u64,
     /// Milliseconds in each tier, as samples tell.
-    interp: u64,
-    quick: u64,
-    full: u64,
+    interp: f64,
+    quick: f64,
+    full: f64,
+    /// Calls in each tier, where they were counted.
+    calls: BTreeMap<String, u64>,
+    /// When it was called first in each tier.
+    first: BTreeMap<String, f64>,
     osr: u64,
     compiles: u64,
     compile_ms: f64,
@@ -194,6 +198,11 @@ impl Reader {
                     function.osr += 1;
                 }
             }
+            "first_call" => {
+                if let Some(function) = self.function(args) {
+                    function.first.entry(text(args, "tier").to_owned()).or_insert(at);
+                }
+            }
             "heat" => {
                 let heat = args["heat"].as_u64().unwrap_or(0);
                 if let Some(function) = self.function(args) {
@@ -201,12 +210,12 @@ impl Reader {
                 }
             }
             "profile" => {
-                let samples = args["samples"].as_u64().unwrap_or(0);
+                let ms = args["ms"].as_f64().or(args["samples"].as_f64()).unwrap_or(0.0);
                 if let Some(function) = self.function(args) {
                     match text(args, "tier") {
-                        "interp" => function.interp += samples,
-                        "quick" => function.quick += samples,
-                        _ => function.full += samples,
+                        "interp" => function.interp += ms,
+                        "quick" => function.quick += ms,
+                        _ => function.full += ms,
                     }
                 }
             }
@@ -229,6 +238,9 @@ impl Reader {
         let args = serde_json::json!({"func": func, "name": stats["name"]});
         let Some(function) = self.function(&args) else { return };
         function.heat = stats["heat"].as_u64().unwrap_or(function.heat);
+        for (tier, calls) in stats["calls"].as_object().into_iter().flatten() {
+            function.calls.insert(tier.clone(), calls.as_u64().unwrap_or(0));
+        }
         let costs = stats["compiled"].as_object().into_iter().flat_map(|map| map.values());
         function.compile_ms = costs.filter_map(|cost| cost["seconds"].as_f64()).sum::<f64>() * 1e3;
     }

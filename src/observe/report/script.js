@@ -242,9 +242,12 @@ function drawCounters() {
   if (!box.children.length) empty(box, "The trace has no counters.");
 }
 
+const calls = (f) => Object.values(f.calls).reduce((sum, n) => sum + n, 0);
+
 const columns = [
   ["function", (f) => f.name, (f) => f.name],
   ["tier", (f) => doings.indexOf(f.tier), (f) => element("span", { class: "tag", style: `background:${colour(f.tier)}` }, f.tier)],
+  ["calls", calls, (f) => element("span", { title: Object.entries(f.calls).map(([tier, n]) => `${tier} ${n}`).join(", ") }, whole(calls(f)))],
   ["heat", (f) => f.heat, (f) => whole(f.heat)],
   ["interp ms", (f) => f.interp, (f) => whole(f.interp)],
   ["quick ms", (f) => f.quick, (f) => whole(f.quick)],

@@ -16,7 +16,8 @@ const PROCESS: u32 = 1;
 pub(crate) const COMPILERS: u64 = 1 << 30;
 
 /// Events that are instants on the lane of a thread of the program.
-const INSTANTS: [&str; 6] = ["heat", "request", "osr", "thread_start", "thread_end", "stop"];
+const INSTANTS: [&str; 7] =
+    ["heat", "request", "first_call", "osr", "thread_start", "thread_end", "stop"];
 /// Steps of a compile.
 const STEPS: [&str; 4] = ["translate", "optimise", "emit", "link"];
 
