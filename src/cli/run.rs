@@ -1,7 +1,7 @@
 //! `updraft run`.
 
 use super::record::{Interrupts, ProfileFile, Record, cannot_write, profile_file};
-use super::{fail, print_err, print_out};
+use super::{exit, fail, print_err, print_out};
 use clap::ValueEnum;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -225,10 +225,10 @@ pub fn main(args: Args, record: Record) -> i32 {
     let thread = std::thread::Builder::new()
         .name("wasm-main".into())
         .stack_size(stack)
-        .spawn(move || run(&args, record, interrupts));
+        // The process ends here: a thread that ends waits for a load of LLVM that it has caused.
+        .spawn(move || exit(run(&args, record, interrupts)));
     match thread.map(std::thread::JoinHandle::join) {
-        Ok(Ok(code)) => code,
-        Ok(Err(_)) => fail(&"the engine failed; this is a defect of Updraft, please report it"),
+        Ok(_) => fail(&"the engine failed; this is a defect of Updraft, please report it"),
         Err(error) => {
             fail(&format!("cannot start a thread with a stack of {stack} bytes: {error}"))
         }

@@ -128,9 +128,14 @@ impl std::fmt::Debug for InterpCode {
 const ENTRY_WORDS: usize = 2;
 
 fn entry(op: Op, env: &ModuleEnv, func: u32) -> [u64; ENTRY_WORDS] {
-    let ty = env.function_type(func);
-    let count = slots(ty.params()).max(slots(ty.results())) as u16;
+    let count = slots_of_call(env, func);
     [op.handler() as usize as u64, Args::NONE.u32(func).u16(count).words()[0]]
+}
+
+/// Slots of a function's arguments or results, whichever are more.
+fn slots_of_call(env: &ModuleEnv, func: u32) -> u16 {
+    let ty = env.function_type(func);
+    slots(ty.params()).max(slots(ty.results())) as u16
 }
 
 thread_local! {
@@ -235,10 +240,13 @@ impl InterpCode {
         start
     }
 
-    /// From now on, interpreted callers of the function enter its machine code, through the hook `call_native`.
-    pub fn set_native(&self, func: u32) {
-        let first = &self.entries[func as usize * ENTRY_WORDS..][..ENTRY_WORDS];
-        let bytes = [Op::EntryNative.handler() as usize as u64, first[1]].map(u64::to_ne_bytes);
+    /// From now on, interpreted callers of the function enter its machine code by this invoker of its type, through the hook
+    /// `call_native`.
+    pub fn set_native(&self, env: &ModuleEnv, func: u32, invoker: *const u8) {
+        let count = slots_of_call(env, func);
+        let args = Args::NONE.u32(func).u16(count).u64(invoker as usize as u64).words();
+        let handler = Op::EntryNative.handler() as usize as u64;
+        let bytes = [handler, args[0], args[1]].map(u64::to_ne_bytes);
         let code = self
             .storage
             .lock()

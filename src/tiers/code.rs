@@ -254,7 +254,7 @@ impl CodeStore {
 
     /// Publishes machine code: from this store on, every thread's next call runs it. Lower tiers never replace higher
     /// ones. The invoker and all stubs that the code needs have been set.
-    pub fn publish(&self, func: u32, tier: Tier, address: usize) {
+    pub fn publish(&self, env: &ModuleEnv, func: u32, tier: Tier, address: usize) {
         let state = &self.functions[func as usize];
         // Publishing of one function from two workers is rare; the lock of the costs orders it.
         let _order = self.costs.lock().expect("no panics hold it");
@@ -262,7 +262,8 @@ impl CodeStore {
             return;
         }
         self.native[func as usize].store(address as *mut u8, Ordering::Release);
-        self.interp.set_native(func);
+        let ty = env.canonical_types[env.functions[func as usize] as usize];
+        self.interp.set_native(env, func, self.invoker(ty));
         state.tier.store(tier as u8, Ordering::Release);
     }
 

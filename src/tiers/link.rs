@@ -89,7 +89,7 @@ pub(crate) fn compile(compiler: &mut Compiler, request: &Request) -> Result<(), 
         match symbol.symbol {
             Symbol::Function(func) => {
                 code.add_cost(func, request.tier, share, symbol.size);
-                code.publish(func, request.tier, symbol.address);
+                code.publish(&module.env, func, request.tier, symbol.address);
                 let (name, bytes) = (|| module.function_name(func), symbol.size);
                 event!("publish", func, name = %name(), tier = %request.tier, bytes, "published");
             }

@@ -151,7 +151,8 @@ pub(crate) fn interpreted(
         Strategy::Tiered => {
             let entry =
                 index.and_then(|index| take_entry(thread.id, module, func, index, Tier::Quick));
-            if entry.is_none() {
+            let compiler = module.engine.compiler();
+            if entry.is_none() && compiler.is_worth_starting(units, config.tuning.first_heat) {
                 ask(thread.id, module, func, index, heat, Tier::Interp);
             }
             Ok(entry)

@@ -3,7 +3,7 @@
 use super::queue::{Pushed, Queue, Request};
 use crate::engine::Config;
 use crate::module::Module;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 struct Shared {
@@ -19,6 +19,10 @@ pub(crate) struct CompileService {
     shared: Arc<Shared>,
     /// Most compile threads; found out with the first request, for asking the system takes a while.
     threads: OnceLock<usize>,
+    /// Heat that was gathered before the first request.
+    heat: AtomicU64,
+    /// Whether there was a request.
+    started: AtomicBool,
 }
 
 impl CompileService {
@@ -31,11 +35,19 @@ impl CompileService {
                 options: compiler_options(config),
             }),
             threads: config.compile_threads.map_or_else(OnceLock::new, OnceLock::from),
+            heat: AtomicU64::new(0),
+            started: AtomicBool::new(false),
         }
     }
 
     pub fn queue_len(&self) -> usize {
         self.shared.queue.len()
+    }
+
+    /// Whether what has become hot is worth the start of a compiler, which loads LLVM, or one was started. `units` of heat come in addition.
+    pub fn is_worth_starting(&self, units: u64, least: u64) -> bool {
+        self.started.load(Ordering::Relaxed)
+            || self.heat.fetch_add(units, Ordering::Relaxed) + units >= least
     }
 
     /// Drops requests for a module whose program has ended.
@@ -49,6 +61,7 @@ impl CompileService {
             fail(request);
             return;
         }
+        self.started.store(true, Ordering::Relaxed);
         let threads = *self.threads.get_or_init(|| {
             std::thread::available_parallelism().map_or(1, usize::from).div_ceil(2)
         });

@@ -43,6 +43,13 @@ pub(crate) const LARGE_BODY: usize = 4_000;
 /// Seconds after which a compile thread without work ends.
 pub(crate) const WORKER_IDLE_SECONDS: u64 = 5;
 
+/// What a call from the interpreter to machine code takes of the budget: at 20 ns about as much as so many operators.
+pub(crate) const NATIVE_CALL_WEIGHT: u16 = 12;
+
+/// Heat of all functions together, in interpreted operators, from which anything is compiled: about 10 ms. The load of LLVM costs
+/// 20 ms of a processor, so what ends sooner had better not begin it.
+pub(crate) const FIRST_HEAT: u64 = 7_000_000;
+
 /// Under the random strategy, one in so many slow paths changes the tier.
 pub(crate) const RANDOM_ONE_IN: u64 = 4;
 
@@ -55,6 +62,9 @@ pub struct Tuning {
     pub quick_heat_per_byte: u32,
     /// The same for full code.
     pub full_heat_per_byte: u32,
+    /// Heat of all functions of an engine together, in interpreted operators, before which nothing is compiled: the first compile
+    /// loads LLVM.
+    pub first_heat: u64,
 }
 
 impl Default for Tuning {
@@ -63,11 +73,13 @@ impl Default for Tuning {
             quantum: QUANTUM,
             quick_heat_per_byte: QUICK_HEAT_PER_BYTE,
             full_heat_per_byte: FULL_HEAT_PER_BYTE,
+            first_heat: FIRST_HEAT,
         }
     }
 }
 
 impl Tuning {
     /// Everything that runs for more than a moment is compiled, quick and then full: for tests, whose programs are short.
-    pub const EAGER: Tuning = Tuning { quantum: 1, quick_heat_per_byte: 0, full_heat_per_byte: 1 };
+    pub const EAGER: Tuning =
+        Tuning { quantum: 1, quick_heat_per_byte: 0, full_heat_per_byte: 1, first_heat: 0 };
 }

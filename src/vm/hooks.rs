@@ -10,6 +10,7 @@
 
 use super::refs::{FuncTarget, function_of};
 use super::thread::TailCall;
+use super::walk::Activation;
 use super::{InstanceData, Place, VmThread, exceptions, sys};
 use crate::error::Error;
 use crate::func::Caller;
@@ -245,7 +246,11 @@ pub(crate) unsafe fn run(instance: &InstanceData, func: u32, slots: *mut u64) ->
         // Machine code needs no frame of the interpreter around it: compiled code calls so within a `try_table`.
         let native = instance.module.code.functions[func as usize].tier() != Tier::Interp;
         let status = if native && thread(ctx).has_native_stack() {
-            call_native(ctx, func, slots)
+            let ty = instance.module.env.functions[func as usize];
+            let code = &instance.module.code;
+            let invoker = code.invoker(instance.module.env.canonical_types[ty as usize]);
+            // The invoker was published before the function's entry, and fits its type.
+            enter(ctx, invoker, slots, code.native(func), true)
         } else {
             execute(instance, func, slots, slots)
         };
@@ -566,18 +571,25 @@ pub(crate) unsafe fn element(
     target.ok_or(TrapCode::IndirectCallTypeMismatch)
 }
 
-/// Calls a function that has machine code.
+/// Calls a function that has machine code from the interpreter, by the invoker of its type.
+///
+/// It costs as much as some operators, which no operator's weight accounts for: without them a caller would seem cold
+/// that does little but call.
 ///
 /// # Safety
 /// See the module.
-pub(crate) unsafe fn call_native(ctx: *mut VmContext, func: u32, slots: *mut u64) -> u32 {
-    // SAFETY: by contract.
-    let instance = unsafe { InstanceData::of(ctx) };
-    let code = &instance.module.code;
-    let ty = instance.module.env.functions[func as usize];
-    let invoker = code.invoker(instance.module.env.canonical_types[ty as usize]);
-    // SAFETY: the invoker was published before the function's entry, and fits its type.
-    unsafe { enter(ctx, invoker, slots, code.native(func), true) }
+pub(crate) unsafe fn call_native(
+    ctx: *mut VmContext,
+    func: u32,
+    slots: *mut u64,
+    invoker: *const u8,
+) -> u32 {
+    // SAFETY: the budget is this thread's. The invoker was published before the function's entry, and fits its type.
+    unsafe {
+        *(*ctx).budget.get() -= i64::from(tiers::tuning::NATIVE_CALL_WEIGHT);
+        let code = (*(*ctx).code_table.add(func as usize)).load(Ordering::Acquire);
+        enter(ctx, invoker, slots, code, true)
+    }
 }
 
 /// Goes on from an OSR entry. The frame's first slots hold the results then.
@@ -606,12 +618,8 @@ unsafe fn enter(
         let activation = thread(ctx).activate(InstanceData::of(ctx), true);
         (*abi.cast::<VmThread>()).activation = &raw const activation;
         let mut status = sys::enter_native(abi, f, ctx, slots, code);
-        while status == 2 && !sys::must_end(&*abi) {
-            // A pause was pending, and nothing was run.
-            thread(ctx).deactivate(&activation);
-            sys::park(&*abi);
-            (*abi.cast::<VmThread>()).activation = &raw const activation;
-            status = sys::enter_native(abi, f, ctx, slots, code);
+        if status == 2 {
+            status = enter_after_pause(ctx, &activation, [f, code], slots);
         }
         thread(ctx).deactivate(&activation);
         (*abi).value_sp = stack;
@@ -619,15 +627,44 @@ unsafe fn enter(
         let thread = thread(ctx);
         thread.invoked = outer;
         match status {
-            0 if thread.tail().is_some() => return status::TAIL,
-            0 => return status::DONE,
-            2 => fail_stopped(thread),
-            _ => {}
+            0 if thread.tail().is_some() => status::TAIL,
+            0 => status::DONE,
+            _ => failed(thread, status),
         }
-        // It may have been noted just before the thread had to stop.
-        thread.drop_tail();
-        status::FAILED
     }
+}
+
+/// Machine code was left because something was pending. If that is a pause, nothing was run: waits, and tries again.
+#[cold]
+unsafe fn enter_after_pause(
+    ctx: *mut VmContext,
+    activation: &Activation,
+    [f, code]: [*const u8; 2],
+    slots: *mut u64,
+) -> u32 {
+    // SAFETY: by contract.
+    unsafe {
+        let abi = (*ctx).thread;
+        let mut status = 2;
+        while status == 2 && !sys::must_end(&*abi) {
+            thread(ctx).deactivate(activation);
+            sys::park(&*abi);
+            (*abi.cast::<VmThread>()).activation = activation;
+            status = sys::enter_native(abi, f, ctx, slots, code);
+        }
+        status
+    }
+}
+
+/// Machine code was left by a trap or a stop.
+#[cold]
+fn failed(thread: &mut VmThread, status: u32) -> u32 {
+    if status == 2 {
+        fail_stopped(thread);
+    }
+    // It may have been noted just before the thread had to stop.
+    thread.drop_tail();
+    status::FAILED
 }
 
 /// Refills the budget; tells whether the thread must stop.

@@ -248,13 +248,13 @@ handler! {
         called(r, link, status, count != 0)
     }
 
-    /// A call of a function that has machine code.
+    /// A call of a function that has machine code: function, slots of its arguments and results, its type's invoker.
     fn entry_native[](r) {
         let mut at = r.operands();
-        let (func, count) = (at.u32(), at.u16());
+        let (func, count, invoker) = (at.u32(), at.u16(), at.u64());
         let link = Link::passed(&r);
         calls_out_for(&r, u32::from(count), link);
-        let status = hooks::call_native(r.ctx.0, func, r.fp.0);
+        let status = hooks::call_native(r.ctx.0, func, r.fp.0, invoker as *const u8);
         called(r, link, status, count != 0)
     }
 

@@ -361,7 +361,7 @@ pub const SINGLE: &[(&str, &str, &[Operand])] = {
         // Ways into a function; `execute` and calls go to them with the return address in the accumulator.
         ("EntryFirst", "entry_first", &[U32, U16]),
         ("EntryImport", "entry_import", &[U32, U16]),
-        ("EntryNative", "entry_native", &[U32, U16]),
+        ("EntryNative", "entry_native", &[U32, U16, Imm64]),
         ("Exit", "exit", &[]),
         // Moves that leave the accumulators alone.
         ("Move32", "move_value::<u32>", &[Slot, Slot]),

@@ -262,7 +262,7 @@ fn calls_go_out_and_come_back() {
         slots[0] += 100;
         0
     });
-    host.program.code.set_native(1);
+    host.program.code.set_native(&host.program.env, 1, std::ptr::null());
     assert_eq!(host.call("f", &[7]), Ok(1000 - 36 - 103));
     host.import = Box::new(|host, _, _| {
         host.trap.set(Some(TrapCode::OutOfMemory));
@@ -288,7 +288,7 @@ fn results_of_floats_come_back_in_accumulators() {
         slots[0] = 2.5f64.to_bits();
         0
     });
-    host.program.code.set_native(1);
+    host.program.code.set_native(&host.program.env, 1, std::ptr::null());
     assert_eq!(host.call("f", &[]), Ok(40f64.to_bits()));
 }
 

@@ -493,10 +493,15 @@ pub(crate) mod hooks {
         }
     }
 
-    pub(crate) unsafe fn call_native(ctx: *mut VmContext, func: u32, slots: *mut u64) -> u32 {
+    pub(crate) unsafe fn call_native(
+        ctx: *mut VmContext,
+        func: u32,
+        slots: *mut u64,
+        invoker: *const u8,
+    ) -> u32 {
         match of(ctx) {
             Some(host) => unsafe { outside(host, &host.native, func, slots) },
-            None => unsafe { real::call_native(ctx, func, slots) },
+            None => unsafe { real::call_native(ctx, func, slots, invoker) },
         }
     }
 
