@@ -33,17 +33,22 @@ enum At {
     Before,
 }
 
-/// Adds the frames from `ip` outwards.
+/// Adds the frames from `ip` outwards, if the cause has a backtrace.
 ///
 /// Frames of the same function are resolved with one translation, so that the cost of a deep recursion is a look-up a frame.
 #[inline(never)]
 unsafe fn add_frames(ctx: Ctx, mut ip: Ip, mut fp: Fp, mut at: At) {
     // SAFETY: the contract; the links of all frames of this execution are in place.
     unsafe {
+        if !hooks::wants_frames(ctx.0) {
+            return;
+        }
         let source: Source<'_> = hooks::source(ctx.0);
         let functions = source.code.functions();
         let mut known: HashMap<u32, Vec<Mark>> = HashMap::new();
-        while let Some(function) = find(&functions, ip) {
+        while hooks::wants_frames(ctx.0)
+            && let Some(function) = find(&functions, ip)
+        {
             let marks = known
                 .entry(function.func)
                 .or_insert_with(|| marks(source.code, source.env, source.bytes, function.func));

@@ -1,19 +1,19 @@
 //! The threads of one program.
 
 use std::any::Any;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
-use std::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use updraft_jit::abi::{ThreadState, pending, state};
 
 use super::pause::Pauses;
+use super::roster::{Member, Roster};
 use super::stop::{Cause, StopWord};
-use super::sync::{Condvar, Mutex, MutexGuard, lock};
-use super::waiter::Waiter;
-use super::{THREAD_IDS, ThreadId, ThreadPool};
+use super::sync::{AtomicU32, AtomicU64, Condvar, Mutex, MutexGuard, fence, lock};
+use super::{Place, THREAD_IDS, ThreadId, ThreadPool, Timer};
 use crate::error::Stopped;
 use crate::observe::events::event;
 use crate::vm::quota::Quotas;
@@ -54,8 +54,6 @@ pub enum SpawnError {
 
 /// How often stop signals are repeated.
 const REPEAT: Duration = Duration::from_millis(1);
-/// Bytes of native stack for the thread that repeats them.
-const WATCHDOG_STACK: usize = 64 * 1024;
 
 /// The threads of one program, and the word that ends them.
 ///
@@ -66,146 +64,46 @@ pub struct Group {
     stop: StopWord,
     /// What came with the first cause. Held while the stop word is set, so that whoever sees the cause finds it here.
     detail: Mutex<Option<Box<dyn Any + Send>>>,
+    /// Who is attached.
+    pub(super) roster: Roster,
     pub(super) members: Mutex<Members>,
     /// Somebody left, or the group stops.
     changed: Condvar,
     /// Counts answers to pauses; whoever pauses the group sleeps on it.
     pub(super) acknowledged: std::sync::atomic::AtomicU32,
+    /// How many wait for others to leave, or hold a pause: a thread that leaves looks whether it is they that it must tell.
+    pub(super) watched: AtomicU32,
+    /// Threads in [`Members::spawned`].
+    spawned: AtomicU32,
     limits: Limits,
     quotas: Arc<Quotas>,
     /// Whether the processor time of threads is counted.
     counts_cpu: bool,
-    /// For the watchdog.
+    /// Processor time of threads that are attached no more, in nanoseconds.
+    cpu_of_those_gone: AtomicU64,
+    /// For the timers.
     this: Weak<Group>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Members {
-    /// Attached threads; the free places are in `vacant`.
-    attached: Vec<Option<Member>>,
-    vacant: Vec<usize>,
     /// Threads from `spawn`.
     spawned: HashSet<ThreadId>,
-    /// Those of them that must end though the group goes on.
-    cancelled: HashSet<ThreadId>,
+    /// Those of them that must end though the group goes on, and what repeats their signals.
+    cancelled: HashMap<ThreadId, Option<Timer>>,
     /// The id given last.
     last_id: ThreadId,
     /// What each thread in `wait_all_left` excepts. They repeat the signals while the group stops.
     waits: Vec<Option<ThreadId>>,
-    /// Whether the watchdog runs, which repeats them too.
-    watchdog: bool,
+    /// Whether a timer repeats them too.
+    repeated: bool,
     pub(super) pauses: Pauses,
-    /// Processor time of threads that are attached no more.
-    cpu_of_those_gone: Duration,
-}
-
-/// An attached thread.
-pub(super) struct Member {
-    id: ThreadId,
-    state: *mut ThreadState,
-    target: sys::SignalTarget,
-    waiter: Arc<Waiter>,
-    /// The thread knows that the group stops, and is waiting for the others: no more signals for it.
-    knows: bool,
-    /// What ends the blocking calls of the host that the thread is in, the outermost first.
-    wakers: Vec<Waker>,
-    /// The native thread's processor time when it was attached.
-    cpu_before: Duration,
 }
 
 /// Ends a blocking call of the host. Called from any thread, perhaps several times, and perhaps late.
 pub type Waker = Arc<dyn Fn() + Send + Sync>;
 
-impl std::fmt::Debug for Member {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Member").field("id", &self.id).finish_non_exhaustive()
-    }
-}
-
-// SAFETY: `state` is that of an attached thread, which outlives its attachment; others touch only its atomics.
-unsafe impl Send for Member {}
-
-impl Member {
-    /// Whether the thread knows that it must stop, and does.
-    fn needs_no_signal(&self) -> bool {
-        // SAFETY: the thread is attached, so it lives and so does its state.
-        self.knows || unsafe { (*self.state).leaving.load(Relaxed) != 0 }
-    }
-
-    /// Tells the thread to stop, or tells it again.
-    fn stop(&self) {
-        self.tell(pending::STOP);
-    }
-
-    /// Tells the thread that something is pending, or tells it again.
-    fn tell(&self, bits: u32) {
-        // SAFETY: the thread is attached, so it lives and so does its state.
-        unsafe {
-            let word = &(*self.state).pending;
-            if word.fetch_or(bits, SeqCst) >> pending::PAUSE_SHIFT != 0 {
-                // It may stand still in a pause.
-                sys::futex::wake(word);
-            }
-            self.waiter.nudge();
-            self.target.interrupt();
-        }
-    }
-
-    pub(super) fn state(&self) -> &ThreadState {
-        // SAFETY: as above; others touch only its atomics.
-        unsafe { &*self.state }
-    }
-
-    pub(super) fn target(&self) -> &sys::SignalTarget {
-        &self.target
-    }
-
-    pub(super) fn id(&self) -> ThreadId {
-        self.id
-    }
-}
-
 impl Members {
-    pub(super) fn attached(&self) -> impl Iterator<Item = &Member> {
-        self.attached.iter().flatten()
-    }
-
-    /// Tells all threads to stop that may not know it yet, and gives the wakers of their blocking calls. These are called without
-    /// the lock.
-    #[must_use]
-    fn stop_all(&self) -> Vec<Waker> {
-        let ignorant = self.attached().filter(|member| !member.needs_no_signal());
-        ignorant
-            .inspect(|member| member.stop())
-            .flat_map(|member| &member.wakers)
-            .cloned()
-            .collect()
-    }
-
-    /// Whether all have left but `except`.
-    fn all_left(&self, except: Option<ThreadId>) -> bool {
-        let excepted = except.is_some_and(|id| self.spawned.contains(&id));
-        // The first comparison alone is made whenever one of many leaves.
-        self.spawned.len() == usize::from(excepted)
-            && self.attached().all(|member| Some(member.id) == except)
-    }
-
-    /// Whether all have left but those that wait for the others.
-    fn all_know(&self) -> bool {
-        self.attached().all(|member| member.knows)
-            && self
-                .spawned
-                .iter()
-                .all(|id| self.attached().any(|member| member.id == *id && member.knows))
-    }
-
-    /// Notes whether the calling thread, where it is attached, needs no more signals.
-    fn set_knows(&mut self, knows: bool) {
-        for member in self.attached.iter_mut().flatten().filter(|one| one.target.is_current()) {
-            member.knows = knows;
-        }
-    }
-
     /// The next id that no live thread has. Ids go round, so that one is not used again soon.
     fn next_id(&mut self) -> Option<ThreadId> {
         (0..=self.spawned.len()).find_map(|_| {
@@ -227,12 +125,16 @@ impl Group {
         Arc::new_cyclic(|this| Group {
             stop: StopWord::new(),
             detail: Mutex::new(None),
+            roster: Roster::new(),
             members: Mutex::new(Members::default()),
             changed: Condvar::new(),
             acknowledged: std::sync::atomic::AtomicU32::new(0),
+            watched: AtomicU32::new(0),
+            spawned: AtomicU32::new(0),
             limits,
             quotas,
             counts_cpu,
+            cpu_of_those_gone: AtomicU64::new(0),
             this: this.clone(),
         })
     }
@@ -243,11 +145,9 @@ impl Group {
 
     /// The processor time that threads have taken while they were attached, if it is counted.
     pub(crate) fn cpu_time(&self) -> Duration {
-        let members = lock(&self.members);
-        let running = members
-            .attached()
-            .map(|member| member.target.cpu_time().saturating_sub(member.cpu_before));
-        members.cpu_of_those_gone + running.sum::<Duration>()
+        // In this order, none is counted twice.
+        let gone = Duration::from_nanos(self.cpu_of_those_gone.load(SeqCst));
+        gone + self.roster.attached().map(|member| member.cpu_time()).sum::<Duration>()
     }
 
     /// Why the group ends, and the thread that was the cause.
@@ -288,78 +188,127 @@ impl Group {
             }
             *kept = detail;
         }
-        event!("stop", thread = by, ?cause, "the program stops");
-        let mut members = lock(&self.members);
-        members.set_knows(true);
         // The causing thread is told as well, but not again.
-        members.attached().filter(|member| member.knows).for_each(Member::stop);
-        let wakers = members.stop_all();
+        self.set_knows(true, |member| member.stop());
+        self.roster.broadcast();
+        event!("stop", thread = by, ?cause, "the program stops");
+        let members = lock(&self.members);
         self.changed.notify_all();
         self.keep_repeating(members);
-        wakers.iter().for_each(|wake| wake());
         true
+    }
+
+    /// Notes whether the calling thread, where it is attached, needs no more signals.
+    fn set_knows(&self, knows: bool, tell: impl Fn(&Member)) {
+        for mut member in self.roster.attached_and_free().filter(|one| one.target.is_current()) {
+            member.knows = knows;
+            tell(&member);
+        }
+    }
+
+    /// Whether all have left but `except`.
+    fn all_left(&self, members: &Members, except: Option<ThreadId>) -> bool {
+        let excepted = except.is_some_and(|id| members.spawned.contains(&id));
+        // The first comparison alone is made whenever one of many leaves.
+        members.spawned.len() == usize::from(excepted)
+            && self.roster.attached().all(|member| Some(member.id) == except)
+    }
+
+    /// Whether all have left but those that wait for the others.
+    fn all_know(&self, members: &Members) -> bool {
+        let mut ignorant: HashSet<ThreadId> = members.spawned.clone();
+        self.roster.attached().all(|member| {
+            ignorant.remove(&member.id);
+            member.knows
+        }) && ignorant.is_empty()
     }
 
     /// Ends one spawned thread: its code fails as in a group that stops, wherever it is attached and until [`uncancel`](Group::uncancel).
     /// The signal is repeated until then.
     pub fn cancel(&self, id: ThreadId) {
-        let mut members = lock(&self.members);
-        if !members.spawned.contains(&id) || !members.cancelled.insert(id) {
-            return;
-        }
-        members.attached().filter(|member| member.id == id).for_each(Member::stop);
-        drop(members);
-        let Some(group) = self.this.upgrade() else { return };
-        let repeat = move || {
-            loop {
-                std::thread::sleep(REPEAT);
-                let members = lock(&group.members);
-                if !members.cancelled.contains(&id) {
-                    return;
-                }
-                members.attached().filter(|member| member.id == id).for_each(Member::stop);
+        {
+            let mut members = lock(&self.members);
+            if !members.spawned.contains(&id) || members.cancelled.contains_key(&id) {
+                return;
             }
+            members.cancelled.insert(id, None);
+        }
+        let group = self.this.clone();
+        let repeat = move || {
+            let group = group.upgrade()?;
+            if !lock(&group.members).cancelled.contains_key(&id) {
+                return None;
+            }
+            group.roster.tell(pending::STOP, |member| member.id == id);
+            Some(Instant::now() + REPEAT)
         };
-        let watchdog = std::thread::Builder::new().name("updraft-cancel".into());
-        if let Err(error) = watchdog.stack_size(WATCHDOG_STACK).spawn(repeat) {
-            tracing::warn!(%error, "cannot start the watchdog of a thread that is cancelled");
+        let Some(at) = repeat() else { return };
+        match Timer::start(at, repeat) {
+            Ok(timer) => {
+                let unused = match lock(&self.members).cancelled.get_mut(&id) {
+                    Some(place) => place.replace(timer),
+                    None => Some(timer),
+                };
+                // It may wait for the lock.
+                drop(unused);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot start the timer of a thread that is cancelled")
+            }
         }
     }
 
     /// Lets a cancelled thread attach and run again.
     pub fn uncancel(&self, id: ThreadId) {
-        lock(&self.members).cancelled.remove(&id);
+        let timer = lock(&self.members).cancelled.remove(&id);
+        // It may wait for the lock.
+        drop(timer);
     }
 
-    /// Sees to it that somebody repeats the signals, if that is needed; false if there is no thread to be had for it.
+    /// Sees to it that the signals are repeated, if that is needed; false if there is no thread to be had for it.
     fn keep_repeating(&self, mut members: MutexGuard<'_, Members>) -> bool {
         if !self.is_stopping()
-            || members.watchdog
+            || members.repeated
             || !members.waits.is_empty()
-            || members.all_know()
+            || self.all_know(&members)
         {
             return true;
         }
         let Some(group) = self.this.upgrade() else { return true };
-        members.watchdog = true;
+        members.repeated = true;
         drop(members);
-        let watchdog = std::thread::Builder::new().name("updraft-stop".into());
-        let started = watchdog.stack_size(WATCHDOG_STACK).spawn(move || group.watch());
-        if let Err(error) = &started {
-            tracing::warn!(%error, "cannot start the watchdog of a thread group that stops");
-            lock(&self.members).watchdog = false;
+        let timer = Timer::start(Instant::now() + REPEAT, move || {
+            let mut members = lock(&group.members);
+            if group.all_know(&members) {
+                members.repeated = false;
+                return None;
+            }
+            drop(members);
+            group.roster.repeat();
+            Some(Instant::now() + REPEAT)
+        });
+        match timer {
+            Ok(timer) => timer.keep(),
+            Err(error) => {
+                tracing::warn!(%error, "cannot start the timer of a thread group that stops");
+                lock(&self.members).repeated = false;
+                return false;
+            }
         }
-        started.is_ok()
+        true
     }
 
-    /// The watchdog: repeats the signals until all threads have left, or wait for the others.
-    fn watch(&self) {
-        self.wait_until(lock(&self.members), Members::all_know).watchdog = false;
+    /// The same on the calling thread, if there is no other one to be had.
+    fn repeat_until_all_know(&self) {
+        while !self.all_know(&lock(&self.members)) {
+            self.roster.repeat();
+            std::thread::sleep(REPEAT);
+        }
     }
 
     /// After somebody has left: wakes whoever waits for that. As [`keep_repeating`](Group::keep_repeating).
     fn one_left(&self, members: MutexGuard<'_, Members>) -> bool {
-        if members.waits.iter().any(|except| members.all_left(*except)) {
+        if members.waits.iter().any(|except| self.all_left(&members, *except)) {
             self.changed.notify_all();
         }
         self.keep_repeating(members)
@@ -379,17 +328,10 @@ impl Group {
         }
         // SAFETY: the caller's promise.
         let current = unsafe { sys::set_current(state) };
-        let member = Member {
-            id,
-            state,
-            target: sys::SignalTarget::current(),
-            waiter: Waiter::current(),
-            knows: false,
-            wakers: Vec::new(),
-            cpu_before: Duration::ZERO,
-        };
-        let cpu_before = if self.counts_cpu { member.target.cpu_time() } else { Duration::ZERO };
-        let member = Member { cpu_before, ..member };
+        let mut member = Member::current(state, id);
+        if self.counts_cpu {
+            member.cpu_before = member.target.cpu_time();
+        }
         // SAFETY: the caller's promise.
         unsafe {
             (*state).leaving.store(0, Relaxed);
@@ -397,28 +339,48 @@ impl Group {
             let acknowledged = (&raw const self.acknowledged).cast_mut();
             (*state).acknowledged.store(acknowledged, Relaxed);
         }
-        let mut members = lock(&self.members);
-        // Under the lock: either the stopper finds the member there, or the stop word is seen here.
-        let cancelled = if members.cancelled.contains(&id) { pending::STOP } else { 0 };
-        let pending = self.pending(&members) | cancelled;
+        let members = lock(&self.members);
+        let cancelled = if members.cancelled.contains_key(&id) { pending::STOP } else { 0 };
         // SAFETY: the caller's promise.
-        unsafe { (*state).pending.store(pending, SeqCst) };
-        let place = members.vacant.pop().unwrap_or(members.attached.len());
-        if place == members.attached.len() {
-            members.attached.push(None);
-        }
-        members.attached[place] = Some(member);
+        let pending = unsafe { &(*state).pending };
+        pending.store(members.pauses.pending() | cancelled, SeqCst);
+        let place = self.roster.enter(member);
         drop(members);
+        // Either the stopper finds the member, or the stop word is seen here.
+        if self.is_stopping() {
+            pending.fetch_or(pending::STOP, SeqCst);
+        }
         // SAFETY: the caller's promise.
         sys::park(unsafe { &*state });
-        Attachment { group: self.clone(), place: Place(place), state, _current: current }
+        Attachment { group: self.clone(), place, state, _current: current }
+    }
+
+    /// Ends what [`attach`](Group::attach) began.
+    fn leave(&self, place: Place) {
+        if self.is_stopping() {
+            // The others may not have been told yet, because whoever does it was preempted.
+            self.roster.broadcast();
+        }
+        let member = self.roster.leave(place);
+        if let Some(member) = member.filter(|_| self.counts_cpu) {
+            let taken = u64::try_from(member.cpu_time().as_nanos()).unwrap_or(u64::MAX);
+            self.cpu_of_those_gone.fetch_add(taken, SeqCst);
+        }
+        fence(SeqCst);
+        // While the group stops, pauses do not matter, and spawned threads look again when they end.
+        if self.watched.load(SeqCst) != 0 && (!self.is_stopping() || self.spawned.load(SeqCst) <= 1)
+        {
+            let members = lock(&self.members);
+            self.left_in_pause(&members);
+            self.one_left(members);
+        }
     }
 
     /// Has the calling thread's attachment call `wake` when the thread must stop, until the guard is dropped. The caller asks whether
     /// it must already: a stop that has not found the waker is seen then. A call that has begun when the guard is dropped may
     /// still be running, or come, later.
     pub fn on_stop(self: &Arc<Group>, place: Place, wake: Waker) -> WakerGuard {
-        if let Some(member) = &mut lock(&self.members).attached[place.0] {
+        if let Some(mut member) = self.roster.at(place) {
             member.wakers.push(wake);
         }
         WakerGuard { group: self.clone(), place }
@@ -426,13 +388,9 @@ impl Group {
 
     /// Ends what an attached thread runs, and nobody else: its deadline has passed. It is told again with each call.
     pub fn end_call(&self, place: Place) {
-        let wakers = {
-            let members = lock(&self.members);
-            let Some(member) = &members.attached[place.0] else { return };
-            member.tell(pending::DEADLINE);
-            member.wakers.clone()
-        };
-        wakers.iter().for_each(|wake| wake());
+        if let Some(member) = self.roster.at(place) {
+            member.tell_and_wake(pending::DEADLINE);
+        }
     }
 
     /// Waits until nobody is attached and every spawned thread has ended; `except` is the calling thread's own id, if it is
@@ -440,25 +398,12 @@ impl Group {
     pub fn wait_all_left(&self, except: Option<ThreadId>) {
         let mut members = lock(&self.members);
         members.waits.push(except);
-        members.set_knows(except.is_some());
-        members = self.wait_until(members, |members| members.all_left(except));
-        if let Some(place) = members.waits.iter().position(|other| *other == except) {
-            members.waits.swap_remove(place);
-        }
-        if !self.is_stopping() {
-            members.set_knows(false);
-        }
-        self.keep_repeating(members);
-    }
-
-    /// Waits for a condition, and repeats the signals meanwhile once the group stops.
-    fn wait_until<'a>(
-        &'a self,
-        mut members: MutexGuard<'a, Members>,
-        done: impl Fn(&Members) -> bool,
-    ) -> MutexGuard<'a, Members> {
+        // With the look at it in `leave`: either the thread that leaves sees it, or it is not seen here any more.
+        self.watched.fetch_add(1, SeqCst);
+        fence(SeqCst);
+        self.set_knows(except.is_some(), |_| ());
         let mut repeat_at = None;
-        while !done(&members) {
+        while !self.all_left(&members, except) {
             if !self.is_stopping() {
                 members = self.changed.wait(members).unwrap_or_else(PoisonError::into_inner);
                 continue;
@@ -467,18 +412,22 @@ impl Group {
             let repeat_at = repeat_at.get_or_insert(now + REPEAT);
             if now >= *repeat_at {
                 *repeat_at = now + REPEAT;
-                let wakers = members.stop_all();
-                if !wakers.is_empty() {
-                    drop(members);
-                    wakers.iter().for_each(|wake| wake());
-                    members = lock(&self.members);
-                    continue;
-                }
+                drop(members);
+                self.roster.repeat();
+                members = lock(&self.members);
+                continue;
             }
             let result = self.changed.wait_timeout(members, *repeat_at - now);
             members = result.unwrap_or_else(PoisonError::into_inner).0;
         }
-        members
+        self.watched.fetch_sub(1, SeqCst);
+        if let Some(place) = members.waits.iter().position(|other| *other == except) {
+            members.waits.swap_remove(place);
+        }
+        if !self.is_stopping() {
+            self.set_knows(false, |_| ());
+        }
+        self.keep_repeating(members);
     }
 
     /// Calls `f` for each attached thread, and sends its signal to those for which it says so. What is seen of a state are its
@@ -487,12 +436,10 @@ impl Group {
         &self,
         mut f: impl FnMut(ThreadId, &ThreadState, &sys::SignalTarget) -> bool,
     ) {
-        for member in lock(&self.members).attached() {
-            // SAFETY: the thread is attached, so it lives and so does its state.
-            unsafe {
-                if f(member.id, &*member.state, &member.target) {
-                    member.target.interrupt();
-                }
+        for member in self.roster.attached() {
+            if f(member.id, member.state(), &member.target) {
+                // SAFETY: the thread is attached, so it lives.
+                unsafe { member.target.interrupt() };
             }
         }
     }
@@ -520,6 +467,7 @@ impl Group {
             }
             let id = members.next_id().ok_or(SpawnError::IdsExhausted)?;
             members.spawned.insert(id);
+            self.spawned.fetch_add(1, SeqCst);
             id
         };
         let spawned = Spawned { group: self.clone(), id };
@@ -547,17 +495,16 @@ impl Drop for Spawned {
         let group = &self.group;
         let mut members = lock(&group.members);
         members.spawned.remove(&self.id);
-        members.cancelled.remove(&self.id);
+        group.spawned.fetch_sub(1, SeqCst);
+        let timer = members.cancelled.remove(&self.id);
         if !group.one_left(members) {
             // This thread has nothing else to do.
-            group.watch();
+            group.repeat_until_all_know();
         }
+        // It may wait for the lock.
+        drop(timer);
     }
 }
-
-/// Where a group keeps an attached thread.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Place(usize);
 
 /// See [`Group::on_stop`]. Guards of a thread are dropped in reverse order.
 #[derive(Debug)]
@@ -568,10 +515,7 @@ pub struct WakerGuard {
 
 impl Drop for WakerGuard {
     fn drop(&mut self) {
-        let waker = match &mut lock(&self.group.members).attached[self.place.0] {
-            Some(member) => member.wakers.pop(),
-            None => None,
-        };
+        let waker = self.group.roster.at(self.place).and_then(|mut member| member.wakers.pop());
         // It may hold anything, and is dropped without the lock.
         drop(waker);
     }
@@ -600,19 +544,6 @@ impl Drop for Attachment {
         // Whoever has the lock may be going to signal this thread, which would only wake it to wait for the lock again.
         // SAFETY: the state outlives the attachment.
         unsafe { (*self.state).leaving.store(1, Relaxed) };
-        let mut members = lock(&self.group.members);
-        let member = members.attached[self.place.0].take();
-        // Under the lock: a profiler has not given it to another thread yet.
-        // SAFETY: as above.
-        unsafe { (*self.state).sampled.ring.store(std::ptr::null_mut(), Release) };
-        if self.group.counts_cpu
-            && let Some(member) = member
-        {
-            let taken = member.target.cpu_time().saturating_sub(member.cpu_before);
-            members.cpu_of_those_gone += taken;
-        }
-        members.vacant.push(self.place.0);
-        self.group.left_in_pause(&members);
-        self.group.one_left(members);
+        self.group.leave(self.place);
     }
 }

@@ -1,6 +1,7 @@
 //! Threads of a program: the group, its end, and the places where its threads sleep.
 //!
 //! * [`Group`]: who runs, who may start, and why all of them must stop. One per program.
+//! * `roster`: those who run, each in a place where it is reached without the group's lock.
 //! * `stop`: the word that holds the first cause.
 //! * [`ParkingLot`]: `memory.atomic.wait` and `notify`. One per shared memory.
 //! * [`ThreadPool`]: native threads that are kept for the next body. One per engine.
@@ -20,8 +21,11 @@
 //! | parked in `wait` | a nudge to its waiter |
 //! | blocked in the host | the signal breaks the system call; the host looks at `pending`; a waker ends what is no system call |
 //!
+//! Threads that compute are told first, so that they take the processor from the others no more. Each thread that leaves helps to tell
+//! those that have not been told yet, since whoever began with it may have been preempted.
+//!
 //! A signal just before a blocking system call is lost. So the signals are repeated every millisecond until every
-//! thread has left the group, by whoever waits for that, or by a watchdog.
+//! thread has left the group, by whoever waits for that, or by a timer.
 
 mod group;
 #[cfg(all(test, loom))]
@@ -29,15 +33,17 @@ mod models;
 mod parking;
 mod pause;
 mod pool;
+mod roster;
 mod stop;
 mod sync;
 mod timer;
 mod waiter;
 
-pub use group::{Attachment, Group, Limits, Place, SpawnError, Waker, WakerGuard};
+pub use group::{Attachment, Group, Limits, SpawnError, Waker, WakerGuard};
 pub use parking::{ParkingLot, WaitResult};
 pub use pause::{Pause, PauseError};
 pub use pool::ThreadPool;
+pub use roster::Place;
 pub use stop::Cause;
 pub use timer::Timer;
 

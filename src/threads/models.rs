@@ -189,7 +189,7 @@ fn model_of_the_pool(patience: Option<std::time::Duration>) {
             let place = Arc::new(Place::new());
             let mut jobs = 0;
             loop {
-                match waiting.wait(&place, patience) {
+                match waiting.wait(&place, patience, || ()) {
                     Next::Job(job) => {
                         jobs += job;
                         counted.fetch_add(job, Relaxed);
@@ -225,7 +225,7 @@ fn models_of_two_jobs_for_one_thread() {
     loom::model(|| {
         let idle = Arc::new(Idle::new(1));
         let waiting = idle.clone();
-        let worker = thread::spawn(move || waiting.wait(&Arc::new(Place::new()), None));
+        let worker = thread::spawn(move || waiting.wait(&Arc::new(Place::new()), None, || ()));
         let handing = idle.clone();
         let other = thread::spawn(move || handing.hand(2));
         let own = idle.hand(1);

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use updraft_jit::abi::{ThreadState, pending};
 
 use super::ThreadId;
-use super::group::{Group, Member, Members};
+use super::group::{Group, Members};
+use super::roster::Member;
 use super::sync::lock;
 use crate::vm::sys;
 
@@ -44,31 +45,31 @@ pub struct Pause {
     group: Arc<Group>,
 }
 
+impl Pauses {
+    /// What is pending for a thread that is attached now.
+    pub fn pending(&self) -> u32 {
+        if self.holders == 0 { 0 } else { self.number << pending::PAUSE_SHIFT }
+    }
+}
+
 impl Member {
+    /// A thread that must end may be on its way, though it stood still before.
     fn stands_still(&self, pause: u32) -> bool {
-        self.state().parked.load(Acquire) == pause
+        let state = self.state();
+        state.parked.load(Acquire) == pause && !sys::must_end(state)
     }
 
-    /// # Safety
-    /// The thread is attached: the caller has the lock.
-    unsafe fn ask(&self, pause: u32) {
+    fn ask(&self, pause: u32) {
         let word = &self.state().pending;
         if word.load(Acquire) >> pending::PAUSE_SHIFT == 0 {
             word.fetch_or(pause << pending::PAUSE_SHIFT, SeqCst);
         }
-        // SAFETY: the thread lives.
-        unsafe { self.target().interrupt() };
+        // SAFETY: the thread is attached, so it lives.
+        unsafe { self.target.interrupt() };
     }
 }
 
 impl Group {
-    /// What is pending for a thread that is attached now.
-    pub(super) fn pending(&self, members: &Members) -> u32 {
-        let stop = if self.is_stopping() { pending::STOP } else { 0 };
-        let Pauses { holders, number } = members.pauses;
-        if holders == 0 { stop } else { stop | number << pending::PAUSE_SHIFT }
-    }
-
     /// Somebody left: a pause waits for one thread less.
     pub(super) fn left_in_pause(&self, members: &Members) {
         if members.pauses.holders != 0 {
@@ -78,7 +79,7 @@ impl Group {
     }
 
     /// Waits until all attached threads stand still, or are outside of the program and will stand still before they come back. `look`
-    /// is called then with each thread's id and state, under the group's lock: none of them stops meanwhile.
+    /// is called then with each thread's id and state: nobody tells them to stop meanwhile.
     ///
     /// # Errors
     /// [`PauseError`]; nobody is held then.
@@ -87,7 +88,7 @@ impl Group {
         mut look: impl FnMut(ThreadId, *const ThreadState),
     ) -> Result<Pause, PauseError> {
         let mut members = lock(&self.members);
-        if members.attached().any(|member| member.target().is_current()) {
+        if self.roster.attached().any(|member| member.target.is_current()) {
             return Err(PauseError::OwnThread);
         }
         if self.is_stopping() {
@@ -98,6 +99,7 @@ impl Group {
             pauses.number = pauses.number % (u32::MAX >> pending::PAUSE_SHIFT) + 1;
         }
         pauses.holders += 1;
+        self.watched.fetch_add(1, SeqCst);
         let number = pauses.number;
         let pause = Pause { group: self.clone() };
         let mut ask_at = Instant::now();
@@ -107,18 +109,20 @@ impl Group {
                 drop(members);
                 return Err(PauseError::Ending);
             }
-            if members.attached().all(|member| member.stands_still(number)) {
-                for member in members.attached() {
-                    look(member.id(), member.state());
+            // While they are held, nobody is told anything.
+            let attached: Vec<_> = self.roster.attached().collect();
+            if attached.iter().all(|member| member.stands_still(number)) {
+                for member in attached {
+                    look(member.id, member.state);
                 }
                 return Ok(pause);
             }
+            drop(attached);
             let now = Instant::now();
             if now >= ask_at {
                 ask_at = now + REPEAT;
-                for member in members.attached().filter(|member| !member.stands_still(number)) {
-                    // SAFETY: under the lock.
-                    unsafe { member.ask(number) };
+                for member in self.roster.attached().filter(|one| !one.stands_still(number)) {
+                    member.ask(number);
                 }
             }
             drop(members);
@@ -132,10 +136,11 @@ impl Drop for Pause {
     fn drop(&mut self) {
         let mut members = lock(&self.group.members);
         members.pauses.holders -= 1;
+        self.group.watched.fetch_sub(1, SeqCst);
         if members.pauses.holders != 0 {
             return;
         }
-        for member in members.attached() {
+        for member in self.group.roster.attached() {
             let word = &member.state().pending;
             word.fetch_and(pending::ENDS, SeqCst);
             sys::futex::wake(word);

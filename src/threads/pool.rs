@@ -18,6 +18,9 @@ use crate::vm::sys::{self, NativeThread, StackSizes};
 
 /// How long a thread waits for something to do before it ends.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long it waits before it gives back what it has used of its stacks. When all threads of a program end at once, the system has others to
+/// run first, and a thread that gets its next job at once uses the same pages again.
+const REST: Duration = Duration::from_millis(5);
 
 /// Something for a thread to do.
 type Job = Box<dyn FnOnce() + Send>;
@@ -104,8 +107,7 @@ fn work(shared: &Shared, own: NativeThread, mut job: Job) {
     loop {
         // Groups tell from their entry, which the job owns, that it has panicked.
         let _ = std::panic::catch_unwind(AssertUnwindSafe(job));
-        sys::trim_own_stacks();
-        match shared.idle.wait(&place, Some(PATIENCE)) {
+        match shared.idle.wait(&place, Some(PATIENCE), sys::trim_own_stacks) {
             Next::Job(next) => job = next,
             Next::Closed => return,
             Next::Leave => break,
@@ -180,8 +182,13 @@ impl<J> Idle<J> {
         Ok(())
     }
 
-    /// Waits in `place` for a job, at most so long.
-    pub fn wait(&self, place: &Arc<Place<J>>, patience: Option<Duration>) -> Next<J> {
+    /// Waits in `place` for a job, at most so long. If that is longer than [`REST`], `tidy` is called after that.
+    pub fn wait(
+        &self,
+        place: &Arc<Place<J>>,
+        patience: Option<Duration>,
+        tidy: impl FnOnce(),
+    ) -> Next<J> {
         {
             let mut list = lock(&self.list);
             if list.closed || list.places.len() >= self.limit {
@@ -191,6 +198,8 @@ impl<J> Idle<J> {
             list.places.push(place.clone());
         }
         let mut deadline = patience.map(|patience| Instant::now() + patience);
+        let mut tidy =
+            patience.filter(|patience| *patience > REST).map(|_| (Instant::now() + REST, tidy));
         loop {
             match place.word.word.load(Acquire) {
                 GIVEN => {
@@ -200,7 +209,17 @@ impl<J> Idle<J> {
                 CLOSED => return Next::Closed,
                 _ => {}
             }
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let mut left =
+                deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if let Some((at, _)) = &tidy {
+                let rest = at.saturating_duration_since(Instant::now());
+                if !rest.is_zero() {
+                    left = Some(rest);
+                } else if let Some((_, tidy)) = tidy.take() {
+                    tidy();
+                    continue;
+                }
+            }
             if left.is_some_and(|left| left.is_zero()) {
                 let mut list = lock(&self.list);
                 if let Some(index) = list.places.iter().position(|one| Arc::ptr_eq(one, place)) {

@@ -55,6 +55,13 @@ impl Timer {
     }
 }
 
+impl Timer {
+    /// Lets the action go on until it says no more.
+    pub fn keep(self) {
+        std::mem::forget(self);
+    }
+}
+
 impl Drop for Timer {
     fn drop(&mut self) {
         let mut guard = TIMERS.lock().unwrap_or_else(PoisonError::into_inner);

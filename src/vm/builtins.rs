@@ -214,7 +214,8 @@ pub(crate) unsafe extern "C" fn memory_grow(ctx: *mut VmContext, index: u32, del
 /// Does a long piece of work on memory in parts, so that a thread of the interpreter stops between two of them. In compiled code a
 /// signal ends it anywhere.
 unsafe fn in_parts(ctx: *mut VmContext, len: usize, mut work: impl FnMut(usize, usize)) -> u32 {
-    const PART: usize = 8 << 20;
+    // Some tens of microseconds.
+    const PART: usize = 256 << 10;
     let mut start = 0;
     while start < len {
         let part = PART.min(len - start);

@@ -52,6 +52,15 @@ pub(crate) unsafe fn trap(ctx: *mut VmContext, code: TrapCode) {
     unsafe { thread(ctx) }.trap(code);
 }
 
+/// Whether the recorded cause wants further frames.
+///
+/// # Safety
+/// See the module.
+pub(crate) unsafe fn wants_frames(ctx: *mut VmContext) -> bool {
+    // SAFETY: by contract.
+    unsafe { thread(ctx) }.wants_frames()
+}
+
 /// Adds an interpreted frame to the recorded cause, the innermost first.
 ///
 /// # Safety
@@ -751,6 +760,9 @@ pub(crate) unsafe fn record_native(
     let (thread, instance) = unsafe { (thread(ctx), InstanceData::of(ctx)) };
     if let Some(code) = TrapCode::from_u32(code) {
         thread.trap(code);
+    }
+    if !thread.wants_frames() {
+        return;
     }
     // SAFETY: by contract.
     unsafe {

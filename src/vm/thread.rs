@@ -275,10 +275,19 @@ impl VmThread {
         self.fail(Error::Trap(Trap { code, thread, frames: Vec::new() }));
     }
 
-    /// Adds the next outer frame to the recorded failure.
+    /// Whether the recorded failure has a backtrace, with room for another frame: a stop and an exit have none.
+    pub fn wants_frames(&self) -> bool {
+        self.failure.as_ref().is_some_and(|failure| {
+            let has_backtrace =
+                matches!(failure.cause, Cause::Error(Error::Trap(_)) | Cause::Exception(_));
+            has_backtrace && failure.frames.len() < MAX_FRAMES
+        })
+    }
+
+    /// Adds the next outer frame to the recorded failure, if it wants one.
     pub fn add_frame(&mut self, module: &Module, func: u32, place: Place) {
-        if let Some(failure) = &mut self.failure
-            && failure.frames.len() < MAX_FRAMES
+        if self.wants_frames()
+            && let Some(failure) = &mut self.failure
         {
             failure.frames.push(RawFrame { module: module.clone(), func, place });
         }

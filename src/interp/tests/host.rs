@@ -534,6 +534,10 @@ pub(crate) mod hooks {
         }
     }
 
+    pub(crate) unsafe fn wants_frames(ctx: *mut VmContext) -> bool {
+        of(ctx).is_some() || unsafe { real::wants_frames(ctx) }
+    }
+
     pub(crate) unsafe fn add_frame(ctx: *mut VmContext, func: u32, offset: u32) {
         match of(ctx) {
             Some(host) => host.frames.borrow_mut().push((func, offset)),
