@@ -83,6 +83,8 @@ pub use instance::Instance;
 pub use linker::{Extern, Linker};
 pub use memory::{Global, Memory, Table};
 pub use module::{Export, ExternType, Import, Item, Module, ModuleError};
+#[cfg(feature = "llvm")]
+pub use observe::code_log::CodeLog;
 pub use observe::inspect::{Emit, InspectError, inspect};
 pub use observe::profile::{ProfileConfig, ProfileFormat, Profiler, UnknownProfileFormat};
 pub use observe::report::{ReportError, report};

@@ -112,6 +112,15 @@ pub struct Args {
     #[arg(long, requires = "profile")]
     profile_waits: bool,
 
+    /// Tell perf the names of compiled functions. map: in /tmp/perf-PID.map. jitdump: with source lines, in jit-PID.dump, for perf inject
+    /// --jit
+    #[arg(long, value_name = "FORM")]
+    perf: Option<PerfForm>,
+
+    /// Tell gdb of compiled functions: names, source lines and frames
+    #[arg(long)]
+    gdb: bool,
+
     /// exact: every access traps where the specification says so; relaxed: faster loops, but loads whose value is unused may be dropped,
     /// stores before a trap may be lost, and a plain load in a loop may be read once only
     #[arg(long, value_name = "MODE", default_value = "exact")]
@@ -139,6 +148,12 @@ pub struct Args {
 enum StatsFormat {
     Text,
     Json,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum PerfForm {
+    Map,
+    Jitdump,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -240,6 +255,9 @@ fn run(args: &Args, record: Record, interrupts: Option<Interrupts>) -> i32 {
         Ok(recording) => recording,
         Err(error) => return fail(&error),
     };
+    if let Err(error) = start_code_logs(args) {
+        return fail(&error);
+    }
     let engine = Engine::new(Config {
         strategy: args.tier,
         compile_threads: args.compile_threads.map(usize::from),
@@ -313,6 +331,30 @@ fn about(
         serde_json::Value::Object(map) => map,
         _ => unreachable!("an object was made"),
     }
+}
+
+/// Begins to tell perf and gdb about machine code.
+#[cfg(feature = "llvm")]
+fn start_code_logs(args: &Args) -> Result<(), String> {
+    use updraft::CodeLog;
+    let perf = args.perf.map(|form| match form {
+        PerfForm::Map => CodeLog::PerfMap,
+        PerfForm::Jitdump => CodeLog::JitDump,
+    });
+    for log in perf.into_iter().chain(args.gdb.then_some(CodeLog::Gdb)) {
+        log.start().map_err(|error| format!("cannot tell perf or gdb about code: {error}"))?;
+    }
+    Ok(())
+}
+
+#[cfg(not(feature = "llvm"))]
+fn start_code_logs(args: &Args) -> Result<(), String> {
+    if args.perf.is_some() || args.gdb {
+        return Err(
+            "--perf and --gdb: this build has no compiler, so there is no machine code".into()
+        );
+    }
+    Ok(())
 }
 
 /// The program with its host modules.

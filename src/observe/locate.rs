@@ -2,7 +2,7 @@
 
 use crate::error::{Frame, SourceLocation};
 use crate::module::ModuleInner;
-use addr2line::gimli::{Dwarf, EndianSlice, LittleEndian, SectionId};
+use gimli::{Dwarf, EndianSlice, LittleEndian, SectionId};
 use wasmparser::{Parser, Payload};
 
 /// Fills in what [`crate::Trap::locate`] promises.
@@ -88,8 +88,50 @@ fn sources(module: &ModuleInner, frames: &mut [Frame]) {
     }
 }
 
+/// A module's source lines, in a copy of its DWARF.
+#[cfg(feature = "llvm")]
+pub(crate) struct Sources {
+    context: addr2line::Context<gimli::EndianArcSlice<LittleEndian>>,
+    /// Where the code section begins.
+    code: u64,
+}
+
+#[cfg(feature = "llvm")]
+impl Sources {
+    /// If the module has any that can be read.
+    pub fn of(bytes: &[u8]) -> Option<Sources> {
+        let (sections, code) = dwarf_sections(bytes)?;
+        let section = |id: SectionId| {
+            let found = sections.iter().find(|section| section.0 == id.name());
+            let data = found.map_or(&[][..], |section| section.1);
+            Ok::<_, ()>(gimli::EndianArcSlice::new(data.into(), LittleEndian))
+        };
+        let context = addr2line::Context::from_dwarf(Dwarf::load(section).ok()?).ok()?;
+        Some(Sources { context, code })
+    }
+
+    /// File and line of an offset in the module.
+    pub fn line(&self, offset: u32) -> Option<(String, u32)> {
+        let address = u64::from(offset).checked_sub(self.code)?;
+        let location = self.context.find_location(address).ok()??;
+        Some((location.file?.to_owned(), location.line?))
+    }
+}
+
 /// The module's DWARF, if it has any, and where its code section begins.
 fn dwarf(bytes: &[u8]) -> Option<(Dwarf<Slice<'_>>, u64)> {
+    let (sections, code) = dwarf_sections(bytes)?;
+    let section = |id: SectionId| {
+        let found = sections.iter().find(|section| section.0 == id.name());
+        Ok::<_, ()>(EndianSlice::new(found.map_or(&[][..], |section| section.1), LittleEndian))
+    };
+    Some((Dwarf::load(section).ok()?, code))
+}
+
+type NamedSection<'a> = (&'a str, &'a [u8]);
+
+/// Names and contents of the module's DWARF sections, if it has any, and where its code section begins.
+fn dwarf_sections(bytes: &[u8]) -> Option<(Vec<NamedSection<'_>>, u64)> {
     let (mut sections, mut code) = (Vec::new(), None);
     for payload in Parser::new(0).parse_all(bytes) {
         match payload.ok()? {
@@ -105,9 +147,5 @@ fn dwarf(bytes: &[u8]) -> Option<(Dwarf<Slice<'_>>, u64)> {
     if sections.is_empty() {
         return None;
     }
-    let section = |id: SectionId| {
-        let found = sections.iter().find(|section| section.0 == id.name());
-        Ok::<_, ()>(EndianSlice::new(found.map_or(&[][..], |section| section.1), LittleEndian))
-    };
-    Some((Dwarf::load(section).ok()?, code?))
+    Some((sections, code?))
 }

@@ -1,5 +1,7 @@
 //! What can be seen of a run: tier events, statistics, profiles, and what each tier made of a function.
 
+#[cfg(feature = "llvm")]
+pub(crate) mod code_log;
 pub(crate) mod events;
 pub(crate) mod inspect;
 mod locate;

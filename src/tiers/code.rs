@@ -5,7 +5,7 @@ use super::tuning::{self, Tuning};
 use crate::engine::Engine;
 use crate::interp::InterpCode;
 #[cfg(feature = "llvm")]
-use crate::observe::events::event;
+use crate::observe::{code_log, events::event};
 use crate::vm::sys::Framings;
 use dashmap::DashMap;
 use serde::Serialize;
@@ -390,6 +390,7 @@ impl CodeStore {
             }
             drop(ranges);
             let bytes: usize = linked.symbols.iter().map(|symbol| symbol.size).sum();
+            code_log::freed(&linked);
             event!("reclaim", symbols = linked.symbols.len(), bytes, "replaced code is freed");
             if let Err(error) = linked.remove() {
                 tracing::warn!(%error, "replaced code could not be freed");

@@ -3,6 +3,7 @@
 use super::Tier;
 use super::code::{CodeRange, CodeStore};
 use super::queue::Request;
+use crate::observe::code_log;
 use crate::observe::events::event;
 use crate::vm::builtins;
 use std::sync::Arc;
@@ -63,6 +64,7 @@ pub(crate) fn compile(compiler: &mut Compiler, request: &Request) -> Result<(), 
     let time = start.elapsed();
     event!("link", symbols = linked.symbols.len(), "linked");
 
+    code_log::loaded(module, compiler, &linked, request.tier);
     let recipe = linked.recipe.clone().map(Arc::new);
     // Whatever code may call must be there before the code itself: stubs and invokers first.
     let mut bytes = 0;

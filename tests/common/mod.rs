@@ -134,6 +134,12 @@ impl Updraft {
         self
     }
 
+    /// The folder that it runs in.
+    pub fn in_folder(mut self, folder: &Path) -> Updraft {
+        self.command.current_dir(folder);
+        self
+    }
+
     pub fn env(mut self, name: &str, value: &str) -> Updraft {
         self.command.env(name, value);
         self
@@ -241,6 +247,12 @@ pub struct Running {
 impl Running {
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Kills it: the test has seen what it wanted to.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it lives");
+        self.child.wait().expect("it ends");
     }
 
     /// Ends a silent standard input.

@@ -10,6 +10,8 @@ mod flame;
 mod stacks;
 
 pub(crate) use stacks::Reader;
+#[cfg(feature = "llvm")]
+pub(crate) use stacks::readable;
 
 use stacks::Stacks;
 use std::io;

@@ -306,7 +306,7 @@ impl Drop for Reader {
 }
 
 /// A function's name as its source has it, in one line and without semicolons, which separate frames.
-fn readable(name: &str) -> String {
+pub(crate) fn readable(name: &str) -> String {
     let plain = if let Ok(name) = rustc_demangle::try_demangle(name) {
         // Without the hash.
         format!("{name:#}")

@@ -68,6 +68,11 @@ impl Framings {
         Framings { changes: changes.into() }
     }
 
+    /// From where on it is what, by offset in bytes.
+    pub fn changes(&self) -> &[(u32, Framing)] {
+        &self.changes
+    }
+
     /// What holds before the instruction at this offset is executed.
     #[must_use]
     pub fn at(&self, offset: usize) -> Framing {
