@@ -212,11 +212,21 @@ fn every_program_of_the_suite_is_tested() {
             .collect()
     };
     let expected = std::fs::read_to_string(repository("benches/programs/expected.txt")).unwrap();
-    let listed = expected.lines().map(|line| line.split('(').next().unwrap().to_owned()).collect();
+    let listed = expected.lines().map(|line| line.split('(').next().unwrap().to_owned());
+    let listed = listed.chain(["stop".to_owned()]).collect();
     assert_eq!(names("benches/programs", ".wasm"), listed);
     assert_eq!(names("benches/programs", ".c"), listed);
     let kernels: BTreeSet<String> = KERNELS.iter().map(|(name, ..)| (*name).to_owned()).collect();
     assert_eq!(names("benches/kernels", ".wasm"), kernels);
 }
 
-per_strategy!(compressed_files_unpack, kernels, suite);
+/// Threads that compute or wait for ever do not keep a program from ending.
+fn stop(strategy: &str) {
+    let file = repository("benches/programs/stop.wasm");
+    for (run, (what, verb)) in [("spin", "compute"), ("wait", "wait")].into_iter().enumerate() {
+        let ended = Updraft::run(&tier(strategy, run)).arg(&file).args([what, "3"]).end().expect(3);
+        assert_eq!(ended.text(), format!("3 threads {verb}\n"));
+    }
+}
+
+per_strategy!(compressed_files_unpack, kernels, suite, stop);

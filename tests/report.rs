@@ -154,3 +154,31 @@ fn a_browser_draws_the_page_of_a_benchmark() {
     assert_eq!(dom.matches("<svg").count(), 2, "wall times and warm-up curves");
     assert!(dom.contains("Steady states") && dom.contains("<td>quick</td>"));
 }
+
+#[test]
+fn a_browser_draws_the_page_of_a_comparison() {
+    let folder = tempfile::tempdir().unwrap();
+    let ended = Updraft::new(["compare", "--short", "--runs", "1", "--longest", "0.01"])
+        .args(["--parts", "startup,envelope", "--only", "updraft interp,updraft full", "--suite"])
+        .arg(repository(""))
+        .arg("--output")
+        .arg(folder.path())
+        .end();
+    assert_eq!(ended.code(), 0, "{ended}");
+    let page = folder.path().join("compare.html");
+    let (dom, log) = browser(folder.path(), &["--dump-dom"], &page);
+    assert!(!log.contains("CONSOLE"), "{log}");
+    assert!(dom.contains("data-drawn=\"yes\""), "the script ran to its end: {log}");
+    assert_eq!(dom.matches("<svg").count(), 4, "start-up twice, and two programs by run length");
+    assert!(dom.contains(">script 10 ms</td>") && dom.contains(">not measured</td>"));
+    for size in ["1200,2600", "400,3000"] {
+        let shot = folder.path().join("shot.png");
+        let arg = format!("--screenshot={}", shot.display());
+        browser(folder.path(), &[&arg, &format!("--window-size={size}")], &page);
+        // Those of the light scheme: background, full code, interpreter.
+        for colour in [[0xff, 0xff, 0xff], [0x2f, 0x8f, 0x5b], [0xe0, 0x80, 0x3a]] {
+            let count = colours(&shot).get(&colour).copied().unwrap_or(0);
+            assert!(count > 100, "{colour:?} covers {count} pixels at {size}");
+        }
+    }
+}

@@ -3,10 +3,14 @@
 //! Exit codes: the program's own; 134 for a trap; 124 for a timeout; 152 for too much processor time; 2 for wrong flags; 1 for everything else.
 
 mod bench;
+mod compare;
 mod inspect;
+mod measure;
+mod progress;
 mod record;
 mod report;
 mod run;
+mod stats;
 mod wast;
 
 use clap::{Parser, Subcommand};
@@ -31,6 +35,8 @@ enum Command {
     Run(run::Args),
     /// Measure a program under several strategies, in turns
     Bench(bench::Args),
+    /// Measure a suite of programs under Updraft and other engines, in turns
+    Compare(compare::Args),
     /// Make a page (HTML) of a trace
     Report(report::Args),
     /// Show what a tier makes of a module's functions
@@ -73,6 +79,7 @@ pub fn main() -> ! {
     let code = match cli.command {
         Command::Run(args) => run::main(args, record.expect("it was made for this command")),
         Command::Bench(args) => bench::main(&args),
+        Command::Compare(args) => compare::main(&args),
         Command::Report(args) => report::main(&args),
         Command::Inspect(args) => inspect::main(&args),
         Command::Wast(args) => wast::main(&args),

@@ -1,16 +1,13 @@
 //! `updraft bench`: one program under several strategies, measured in turns.
 
-mod measure;
 mod output;
-mod stats;
 mod steady;
 
-use super::fail;
+use super::measure::{self, Run};
+use super::stats::Summary;
+use super::{fail, progress};
 use clap::ValueEnum;
-use indicatif::{ProgressBar, ProgressStyle};
-use measure::Run;
 use serde::Serialize;
-use stats::Summary;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -180,7 +177,7 @@ fn bench(args: &Args) -> Result<String, String> {
 
     let folder = tempfile::tempdir().map_err(|error| format!("no temporary folder: {error}"))?;
     let side = folder.path().join("figures.json");
-    let progress = progress(u64::from(args.runs) * contenders.len() as u64);
+    let progress = progress::bar(u64::from(args.runs) * contenders.len() as u64);
     let mut first_output: Option<Vec<u8>> = None;
     let mut runs: Vec<Vec<RunFigures>> = contenders.iter().map(|_| Vec::new()).collect();
     let mut same: Vec<bool> = vec![true; contenders.len()];
@@ -188,7 +185,7 @@ fn bench(args: &Args) -> Result<String, String> {
         for (index, contender) in contenders.iter().enumerate() {
             progress.set_message(contender.to_string());
             let _ = std::fs::remove_file(&side);
-            let run = measure::run(command(args, contender, &side)?)
+            let run = measure::run(command(args, contender, &side)?, None)
                 .map_err(|error| format!("cannot run {contender}: {error}"))?;
             let first = first_output.get_or_insert_with(|| run.stdout.clone());
             same[index] &= *first == run.stdout;
@@ -217,15 +214,6 @@ fn bench(args: &Args) -> Result<String, String> {
         Format::Csv => output::csv(&report),
         Format::Html => output::html(&report).map_err(|error| error.to_string())?,
     })
-}
-
-/// On a terminal alone.
-fn progress(length: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} {eta}");
-    match style {
-        Ok(style) => ProgressBar::new(length).with_style(style),
-        Err(_) => ProgressBar::hidden(),
-    }
 }
 
 /// The process that makes one run; what it knows of itself goes to `side`.

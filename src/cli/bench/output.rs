@@ -1,6 +1,7 @@
 //! The forms in which a benchmark is shown.
 
 use super::{Figures, Report};
+use crate::cli::stats::{mebibytes, seconds};
 use std::fmt::Write;
 
 pub fn json(report: &Report) -> String {
@@ -32,19 +33,6 @@ pub fn csv(report: &Report) -> String {
         }
     }
     text
-}
-
-fn seconds(value: f64) -> String {
-    match value {
-        value if value >= 100.0 => format!("{value:.0} s"),
-        value if value >= 1.0 => format!("{value:.2} s"),
-        value if value >= 1e-3 => format!("{:.2} ms", value * 1e3),
-        value => format!("{:.2} us", value * 1e6),
-    }
-}
-
-fn mebibytes(value: f64) -> String {
-    format!("{:.1} MiB", value / f64::from(1 << 20))
 }
 
 pub fn table(report: &Report) -> String {
@@ -102,6 +90,7 @@ pub fn table(report: &Report) -> String {
 }
 
 pub fn html(report: &Report) -> Result<String, serde_json::Error> {
-    let (body, script) = (include_str!("page.html"), include_str!("script.js"));
+    let body = include_str!("page.html");
+    let script = concat!(include_str!("../charts.js"), include_str!("script.js"));
     updraft::internals::page("Benchmark - Updraft", body, report, script)
 }

@@ -1,29 +1,5 @@
-"use strict";
-const data = JSON.parse(document.getElementById("data").textContent);
-const byId = (id) => document.getElementById(id);
 const tints = { interp: "--interp", quick: "--quick", full: "--full", tiered: "--emit", native: "--host" };
 const colour = (contender) => `var(${tints[contender] ?? "--compile"})`;
-
-function element(name, attributes = {}, ...children) {
-  const svg = ["svg", "rect", "line", "text", "path", "circle", "title"].includes(name);
-  const made = svg ? document.createElementNS("http://www.w3.org/2000/svg", name) : document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  made.append(...children);
-  return made;
-}
-
-function time(seconds) {
-  if (seconds >= 1) return `${seconds.toFixed(2)} s`;
-  if (seconds >= 1e-3) return `${(seconds * 1e3).toFixed(2)} ms`;
-  return `${(seconds * 1e6).toFixed(1)} µs`;
-}
-
-const median = (values) => {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = Math.floor(sorted.length / 2);
-  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-};
-const widthOf = (box) => Math.max(320, box.clientWidth - 16);
 
 function drawWall() {
   const box = byId("wall");
@@ -80,11 +56,6 @@ function drawCurves() {
   }
   box.replaceChildren(svg);
   byId("legend").replaceChildren(...series.map(({ contender }) => element("span", {}, element("i", { style: `background:${colour(contender)}` }), contender)));
-}
-
-function fill(id, head, rows) {
-  const line = (cell, texts) => element("tr", {}, ...texts.map((text) => element(cell, {}, text)));
-  byId(id).replaceChildren(element("thead", {}, line("th", head)), element("tbody", {}, ...rows.map((row) => line("td", row))));
 }
 
 function drawTables() {

@@ -4,6 +4,7 @@
 //! segments by change-point analysis (PELT: R. Killick et al., "Optimal Detection of Changepoints With a Linear Computational Cost",
 //! 2012; mean and variance, penalty 15 ln n), and what follows from the last segment names the series.
 
+use crate::cli::stats::median;
 use serde::Serialize;
 
 /// What a series does.
@@ -98,17 +99,6 @@ pub fn classify(times: &[f64]) -> Option<Steady> {
         seconds,
         to_90_percent_seconds: times[..reached].iter().sum(),
     })
-}
-
-pub fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    match sorted.len() {
-        0 => f64::NAN,
-        n if n % 2 == 1 => sorted[middle],
-        _ => f64::midpoint(sorted[middle - 1], sorted[middle]),
-    }
 }
 
 /// The series with the median of its surroundings in place of each outlier: more than three times the range of the middle 80 % away
