@@ -310,6 +310,8 @@ fn run(args: &Args, record: Record, interrupts: Option<Interrupts>) -> i32 {
     if let Err(error) = recording.end(&about(args, &engine, &observer, code)) {
         return fail(&error);
     }
+    // The process ends now, and takes all of it along.
+    std::mem::forget((engine, module, observer));
     code
 }
 

@@ -75,13 +75,16 @@ struct Storage {
 }
 
 impl Storage {
-    /// Words of a chunk. Larger functions get one of their own.
+    /// Words of the first chunk; each is twice as large as the one before. Larger functions get one of their own.
+    const FIRST_CHUNK: usize = 512;
+    /// Words of the largest chunks.
     const CHUNK: usize = 8192;
 
     fn store(&mut self, code: &[u8]) -> *mut u8 {
         let words = code.len().div_ceil(size_of::<u64>());
         if self.chunks.last().is_none_or(|chunk| chunk.len() - self.used < words) {
-            let chunk = vec![0u64; words.max(Self::CHUNK)].into_boxed_slice();
+            let size = Self::CHUNK.min(Self::FIRST_CHUNK << self.chunks.len().min(8));
+            let chunk = vec![0u64; words.max(size)].into_boxed_slice();
             self.bytes += size_of_val(&*chunk);
             self.chunks.push(chunk);
             self.used = 0;

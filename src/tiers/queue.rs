@@ -276,3 +276,64 @@ fn merge(request: &mut Request, requests: &mut Vec<Request>) {
         request.osr.extend(next.osr);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Pushed, Queue, Request, Tier, Waiter};
+    use crate::{Config, Engine, Module, Strategy, Tuning};
+    use std::sync::Arc;
+
+    /// Two small functions and a large one.
+    fn module() -> Module {
+        let engine = Engine::new(Config { strategy: Strategy::Interp, ..Config::default() });
+        let text = format!("(module (func) (func) (func {}))", "nop ".repeat(5_000));
+        Module::new(&engine, text).expect("it is valid")
+    }
+
+    fn request(module: &Module, tier: Tier, func: u32) -> Request {
+        let mut request = Request::new(module, tier, 0);
+        request.functions.push(func);
+        request
+    }
+
+    fn charge(module: &Module, tier: Tier, func: u32, times: u64) {
+        let threshold = super::threshold(&Tuning::default(), tier, module.env.body(func).len());
+        module.code.functions[func as usize].charge(times * threshold);
+    }
+
+    fn popped(queue: &Queue) -> (Tier, Vec<u32>) {
+        let request = queue.pop().expect("it is open");
+        (request.tier, request.functions)
+    }
+
+    #[test]
+    fn what_gains_most_for_its_time_goes_first() {
+        let (module, queue) = (module(), Queue::default());
+        charge(&module, Tier::Quick, 0, 1);
+        charge(&module, Tier::Quick, 2, 3);
+        assert_eq!(queue.push(request(&module, Tier::Quick, 0), 1), Pushed::StartWorker);
+        queue.push(request(&module, Tier::Full, 1), 1);
+        queue.push(request(&module, Tier::Quick, 2), 1);
+        // Heat that is gathered while a request waits counts, and full code that is hot enough does not wait for quick code.
+        charge(&module, Tier::Full, 1, 100);
+        let mut waited = request(&module, Tier::Full, 0);
+        waited.waiter = Some(Arc::new(Waiter::default()));
+        queue.push(waited, 1);
+        assert_eq!(popped(&queue), (Tier::Full, vec![0]));
+        assert_eq!(popped(&queue), (Tier::Full, vec![1]));
+        assert_eq!(popped(&queue), (Tier::Quick, vec![2]));
+        assert_eq!(popped(&queue), (Tier::Quick, vec![0]));
+    }
+
+    #[test]
+    fn small_functions_are_compiled_together() {
+        let (module, queue) = (module(), Queue::default());
+        for (func, times) in [(0, 3), (1, 2), (2, 1)] {
+            charge(&module, Tier::Quick, func, times);
+            queue.push(request(&module, Tier::Quick, func), 1);
+        }
+        assert_eq!(popped(&queue), (Tier::Quick, vec![0, 1]));
+        assert_eq!(popped(&queue), (Tier::Quick, vec![2]));
+        assert_eq!(queue.len(), 0);
+    }
+}

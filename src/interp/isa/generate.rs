@@ -4,6 +4,7 @@ use super::table::{
     ATOMICS, BINARY, LOAD_BINARY, LOADS, Operand, PRODUCTS, RELAXED, RMW, SHIFTED, SINGLE, STORES,
     Shape, Ty, UNARY, VECTOR_ACCESSES, VECTORS, VectorKind,
 };
+use std::collections::HashMap;
 use std::fmt::Write;
 
 /// One instruction: its name, the handler's path and the operands.
@@ -798,18 +799,42 @@ pub fn generate() -> String {
         g.rows.len()
     )
     .unwrap();
-    writeln!(out, "/// Their names.\npub(crate) static NAMES: [&str; COUNT] = [").unwrap();
-    for row in &g.rows {
-        writeln!(out, "    \"{}\",", row.name).unwrap();
-    }
-    writeln!(out, "];\n/// Their operands.\npub(crate) static OPERANDS: [&[Operand]; COUNT] = [")
-        .unwrap();
-    for row in &g.rows {
-        let list: Vec<_> =
-            row.operands.iter().map(|operand| format!("Operand::{operand:?}")).collect();
-        writeln!(out, "    &[{}],", list.join(", ")).unwrap();
-    }
-    writeln!(out, "];\n/// Bytes of their operands.\npub(crate) static SIZES: [u8; COUNT] = [")
+    // Positions, not references: each of those would be relocated at every start of the process.
+    let names: String = g.rows.iter().map(|row| row.name.as_str()).collect();
+    writeln!(
+        out,
+        "/// Their names, one after the other.\npub(crate) static NAMES: &str = {names:?};"
+    )
+    .unwrap();
+    let ends = g.rows.iter().scan(0, |end, row| {
+        *end += row.name.len();
+        Some(*end as u32)
+    });
+    numbers(&mut out, "Where each name ends.", "NAME_ENDS", "u32", ends);
+    let mut list: Vec<Operand> = Vec::new();
+    let mut places = HashMap::new();
+    let starts: Vec<u32> = g
+        .rows
+        .iter()
+        .map(|row| {
+            *places.entry(format!("{:?}", row.operands)).or_insert_with(|| {
+                list.extend(&row.operands);
+                (list.len() - row.operands.len()) as u32
+            })
+        })
+        .collect();
+    let text: Vec<_> = list.iter().map(|operand| format!("Operand::{operand:?}")).collect();
+    writeln!(
+        out,
+        "/// Lists of operands, one after the other.\npub(crate) static OPERANDS: [Operand; {}] = [{}];",
+        list.len(),
+        text.join(", ")
+    )
+    .unwrap();
+    numbers(&mut out, "Where their operands are.", "OPERAND_STARTS", "u32", starts.into_iter());
+    let counts = g.rows.iter().map(|row| row.operands.len() as u32);
+    numbers(&mut out, "How many they are.", "OPERAND_COUNTS", "u8", counts);
+    writeln!(out, "/// Bytes of their operands.\npub(crate) static SIZES: [u8; COUNT] = [")
         .unwrap();
     for row in &g.rows {
         writeln!(out, "    {},", row.operands.iter().map(|operand| operand.size()).sum::<usize>())
@@ -867,6 +892,12 @@ pub fn generate() -> String {
         .unwrap();
     }
     out
+}
+
+/// A table of numbers, one for each instruction.
+fn numbers(out: &mut String, doc: &str, name: &str, ty: &str, values: impl Iterator<Item = u32>) {
+    let values: Vec<u32> = values.collect();
+    writeln!(out, "/// {doc}\npub(crate) static {name}: [{ty}; COUNT] = {values:?};").unwrap();
 }
 
 /// Qualifies the type arguments of a handler.

@@ -43,12 +43,15 @@ impl Op {
 
     /// The name, as the printer shows it.
     pub(crate) fn name(self) -> &'static str {
-        NAMES[self as usize]
+        let index = self as usize;
+        let start = index.checked_sub(1).map_or(0, |before| NAME_ENDS[before]);
+        &NAMES[start as usize..NAME_ENDS[index] as usize]
     }
 
     /// The operands, in order.
     pub(crate) fn operands(self) -> &'static [Operand] {
-        OPERANDS[self as usize]
+        let start = OPERAND_STARTS[self as usize] as usize;
+        &OPERANDS[start..start + usize::from(OPERAND_COUNTS[self as usize])]
     }
 
     /// Bytes of the operands.
