@@ -10,7 +10,7 @@ use crate::vm::refs::{FuncBox, FuncTarget, function_of};
 use crate::vm::{InstanceData, LinearMemory, VmThread, hooks, sys};
 use std::marker::PhantomData;
 use std::sync::Arc;
-use updraft_jit::abi::{Ref, ThreadState};
+use updraft_jit::abi::{Ref, ThreadState, activity};
 use updraft_jit::env::{slots, slots_of};
 
 type RawHost = dyn Fn(&mut Caller<'_>, &mut [u64]) -> Result<(), Error> + Send + Sync;
@@ -202,6 +202,14 @@ impl<'a> Caller<'a> {
         sys::go_outside(&thread.abi);
         let result = body();
         sys::come_inside(&thread.abi);
+        result
+    }
+
+    /// The same for a wait on other threads of the program, as profiles show it.
+    pub(crate) fn waiting<T>(&self, body: impl FnOnce() -> T) -> T {
+        let outer = self.thread().begin(activity::WAIT);
+        let result = self.outside(body);
+        self.thread().begin(outer);
         result
     }
 

@@ -43,6 +43,14 @@ pub struct ProcessConfig {
     pub max_table_elements: Option<u64>,
     /// Most instances at once: those of threads, and those that are kept for the next thread. A thread without one is refused.
     pub max_instances: Option<u64>,
+    /// Bytes of stack that the interpreter's frames may take in each thread, where that is less than
+    /// [`Config::value_stack`](crate::Config::value_stack). Calls past it trap with
+    /// [`TrapCode::StackOverflow`](crate::TrapCode::StackOverflow). At least 64 KiB are given.
+    pub value_stack: Option<usize>,
+    /// Bytes of native stack that compiled code may take in each thread, where that is less than
+    /// [`Config::native_stack`](crate::Config::native_stack), in the same way. What is below the first call of the thread that calls
+    /// [`Process::run`] counts. At least 512 KiB are given, of which 256 KiB are kept for functions of the host.
+    pub native_stack: Option<usize>,
     /// The pthread library that the program may import.
     pub pthreads: Pthreads,
 }
@@ -68,6 +76,8 @@ impl Default for ProcessConfig {
             max_memory: None,
             max_table_elements: None,
             max_instances: None,
+            value_stack: None,
+            native_stack: None,
             pthreads: Pthreads::Off,
         }
     }
@@ -207,7 +217,12 @@ impl Process {
         let by_shares = config.pthreads == Pthreads::Wamr
             && !module.imports.iter().any(|import| import.name == "thread-spawn");
         let max_threads = if by_shares { u32::MAX } else { config.max_threads };
-        let group = Group::with_quotas(Limits { max_threads }, quotas, config.max_cpu.is_some());
+        let limits = Limits {
+            max_threads,
+            value_stack: config.value_stack.map_or(usize::MAX, |bytes| bytes.max(64 << 10)),
+            native_stack: config.native_stack.map_or(usize::MAX, |bytes| bytes.max(512 << 10)),
+        };
+        let group = Group::with_quotas(limits, quotas, config.max_cpu.is_some());
         let inner = Arc::new_cyclic(|process| {
             linker.raw_func(
                 "wasi",

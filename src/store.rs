@@ -82,7 +82,8 @@ impl Store {
 
     /// A store for thread `id` of a group.
     pub(crate) fn in_group(engine: &Engine, group: Arc<Group>, id: u32) -> Result<Store, Error> {
-        let slots = engine.config().value_stack / size_of::<u64>();
+        let bytes = engine.config().value_stack.min(group.limits().value_stack);
+        let slots = bytes / size_of::<u64>();
         Store::of_thread(VmThread::new(group, id, slots)?)
     }
 
@@ -121,7 +122,8 @@ impl Store {
             source: std::io::ErrorKind::Other.into(),
         })?;
         self.inner.thread.id = id;
-        self.inner.thread.set_stack(base, slots);
+        let most = self.inner.thread.group.limits().value_stack / size_of::<u64>();
+        self.inner.thread.set_stack(base, slots.min(most));
         Ok(())
     }
 
@@ -279,7 +281,8 @@ impl StoreInner {
         if self.thread.depth > 0 {
             return Ok(None);
         }
-        let (low, _) = sys::native_stack_bounds();
+        let (low, high) = sys::native_stack_bounds();
+        let low = low.max(high.saturating_sub(self.thread.group.limits().native_stack));
         self.thread.abi.native_limit = low + HOST_RESERVE / 2;
         for instance in &self.instances {
             // SAFETY: nothing runs in the store: it is held mutably and not entered.

@@ -3,9 +3,11 @@
 mod common;
 
 use common::{Updraft, per_strategy, tier, wat_file};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use updraft::{
-    Config, Engine, Error, LinkError, Linker, Module, Process, ProcessConfig, Stopped,
+    Config, Engine, Error, LinkError, Linker, Module, Process, ProcessConfig, Stopped, TrapCode,
     WasiCtxBuilder,
 };
 
@@ -99,6 +101,55 @@ fn stacks_are_limited(strategy: &str) {
     run("10000000").trapped("call stack exhausted", "down").says(&["--stack-size"]);
 }
 
+/// A program's own limits of its stacks hold in its first thread and in others, whatever the engine gives.
+fn stacks_of_a_program_are_limited(strategy: &str) {
+    let engine =
+        Engine::new(Config { strategy: tier(strategy, 0).parse().unwrap(), ..Config::default() });
+    let text = program(
+        "1 1",
+        r#"(func $down (param i32) (result i32)
+          (call $deeper)
+          (i32.add (call $down (i32.add (local.get 0) (i32.const 1))) (local.get 0)))
+        (func (export "wasi_thread_start") (param i32 i32) (drop (call $down (i32.const 0))))
+        (func $main (result i32)
+          (if (call $in_child)
+            (then
+              (drop (call $spawn (i32.const 0)))
+              (drop (memory.atomic.wait32 (i32.const 8) (i32.const 0) (i64.const -1)))))
+          (call $down (i32.const 0)))"#,
+    );
+    let imports = r#"(import "host" "deeper" (func $deeper))
+      (import "host" "in_child" (func $in_child (result i32)))
+      (import "env""#;
+    let module = Module::new(&engine, text.replacen(r#"(import "env""#, imports, 1)).unwrap();
+    let depth = |in_child: bool, config: &ProcessConfig| {
+        let depth = Arc::new(AtomicU32::new(0));
+        let count = depth.clone();
+        let mut linker = Linker::new(&engine);
+        linker.func("host", "in_child", move |_, ()| Ok(i32::from(in_child)));
+        linker.func("host", "deeper", move |_, ()| {
+            count.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        });
+        updraft::add_wasi(&mut linker, WasiCtxBuilder::new().build().unwrap());
+        match Process::new(&linker, &module, config).unwrap().run() {
+            Err(Error::Trap(trap)) => assert_eq!(trap.code, TrapCode::StackOverflow),
+            result => panic!("{result:?}"),
+        }
+        depth.load(Ordering::Relaxed)
+    };
+    let least = ProcessConfig {
+        value_stack: Some(64 << 10),
+        native_stack: Some(512 << 10),
+        ..Default::default()
+    };
+    for in_child in [true, false] {
+        let [few, many] =
+            [least.clone(), Default::default()].map(|config| depth(in_child, &config));
+        assert!(few > 50 && few * 3 < many, "{few} and {many} calls");
+    }
+}
+
 fn processor_time_is_limited(strategy: &str) {
     let spinning = r#"(func $spin (loop $l (br $l)))
         (func (export "wasi_thread_start") (param i32 i32) (call $spin))
@@ -123,6 +174,7 @@ per_strategy!(
     table_elements_are_limited,
     instances_and_threads_are_limited,
     stacks_are_limited,
+    stacks_of_a_program_are_limited,
     processor_time_is_limited,
 );
 

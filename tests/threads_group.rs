@@ -385,7 +385,7 @@ fn groups_nest_on_one_thread() {
 
 #[test]
 fn the_number_of_threads_is_limited() {
-    let group = Group::new(Limits { max_threads: 3 });
+    let group = Group::new(Limits { max_threads: 3, ..Limits::default() });
     let lot = Arc::new(ParkingLot::new());
     let park = || {
         let (group, lot) = (group.clone(), lot.clone());

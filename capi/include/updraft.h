@@ -58,6 +58,7 @@ enum updraft_ending_enum {
   UPDRAFT_TERMINATED, /* by a terminator */
   UPDRAFT_TIMED_OUT,  /* by its timeout */
   UPDRAFT_FAILED,     /* it could not run: an import is missing, a limit was reached, a host function failed */
+  UPDRAFT_CPU_TIME,   /* by its limit of processor time */
 };
 /* How a call that gave this trap ended, and the exit code if it exited. */
 WASM_API_EXTERN updraft_ending_t updraft_trap_ending(const wasm_trap_t *, int32_t *exit_code);
@@ -91,6 +92,15 @@ WASM_API_EXTERN void updraft_process_config_dir(updraft_process_config_t *, cons
 WASM_API_EXTERN void updraft_process_config_max_threads(updraft_process_config_t *, uint32_t);
 /* Time after which the program is ended; 0 for none. */
 WASM_API_EXTERN void updraft_process_config_timeout(updraft_process_config_t *, uint64_t milliseconds);
+/* Processor time of all threads together after which the program is ended; 0 for none. */
+WASM_API_EXTERN void updraft_process_config_max_cpu(updraft_process_config_t *, uint64_t milliseconds);
+/* Most bytes of all memories, most elements of all tables, and most instances (each thread has one) of the program together; 0 for no
+ * limit. */
+WASM_API_EXTERN void updraft_process_config_max_memory(updraft_process_config_t *, uint64_t bytes);
+WASM_API_EXTERN void updraft_process_config_max_table_elements(updraft_process_config_t *, uint64_t);
+WASM_API_EXTERN void updraft_process_config_max_instances(updraft_process_config_t *, uint64_t);
+/* Bytes of stack that each thread may take of what the engine gives it (updraft_config_set_stack_size), at least 512 KiB; 0 for all. */
+WASM_API_EXTERN void updraft_process_config_max_stack(updraft_process_config_t *, uint64_t bytes);
 /* The program may import WAMR's pthread library. */
 WASM_API_EXTERN void updraft_process_config_wamr_pthreads(updraft_process_config_t *, bool);
 

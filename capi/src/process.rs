@@ -152,6 +152,59 @@ pub unsafe extern "C" fn updraft_process_config_timeout(
 }
 
 #[unsafe(no_mangle)]
+pub unsafe extern "C" fn updraft_process_config_max_cpu(
+    config: *mut updraft_process_config_t,
+    milliseconds: u64,
+) {
+    let most = (milliseconds != 0).then_some(Duration::from_millis(milliseconds));
+    // SAFETY: C's promise.
+    unsafe { configure(config, |config| config.limits.max_cpu = most) };
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn updraft_process_config_max_memory(
+    config: *mut updraft_process_config_t,
+    bytes: u64,
+) {
+    // SAFETY: C's promise.
+    unsafe { configure(config, |config| config.limits.max_memory = (bytes != 0).then_some(bytes)) };
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn updraft_process_config_max_table_elements(
+    config: *mut updraft_process_config_t,
+    elements: u64,
+) {
+    let most = (elements != 0).then_some(elements);
+    // SAFETY: C's promise.
+    unsafe { configure(config, |config| config.limits.max_table_elements = most) };
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn updraft_process_config_max_instances(
+    config: *mut updraft_process_config_t,
+    instances: u64,
+) {
+    let most = (instances != 0).then_some(instances);
+    // SAFETY: C's promise.
+    unsafe { configure(config, |config| config.limits.max_instances = most) };
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn updraft_process_config_max_stack(
+    config: *mut updraft_process_config_t,
+    bytes: u64,
+) {
+    let most = (bytes != 0).then(|| usize::try_from(bytes).unwrap_or(usize::MAX));
+    // SAFETY: C's promise.
+    unsafe {
+        configure(config, |config| {
+            (config.limits.value_stack, config.limits.native_stack) = (most, most);
+        });
+    }
+}
+
+#[unsafe(no_mangle)]
 pub unsafe extern "C" fn updraft_process_config_wamr_pthreads(
     config: *mut updraft_process_config_t,
     wamr: bool,

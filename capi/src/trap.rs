@@ -15,6 +15,7 @@ pub const EXCEPTION: u8 = 2;
 pub const TERMINATED: u8 = 3;
 pub const TIMED_OUT: u8 = 4;
 pub const FAILED: u8 = 5;
+pub const CPU_TIME: u8 = 6;
 
 /// What is behind a trap.
 pub struct TrapData {
@@ -57,6 +58,7 @@ pub fn ending_of(error: &Error) -> (u8, i32) {
         Error::Trap(_) => (TRAPPED, 0),
         Error::Exception(_) => (EXCEPTION, 0),
         Error::Stopped(Stopped::TimedOut) => (TIMED_OUT, 0),
+        Error::Stopped(Stopped::CpuTime) => (CPU_TIME, 0),
         Error::Stopped(_) => (TERMINATED, 0),
         _ => (FAILED, 0),
     }

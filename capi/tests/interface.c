@@ -402,6 +402,33 @@ static void processes(void) {
   updraft_process_config_delete(config);
   wasm_module_delete(module);
 
+  /* Limits. */
+  module = module_of("(module (func (export \"_start\") (loop (br 0))))");
+  config = updraft_process_config_new();
+  updraft_process_config_max_cpu(config, 20);
+  process = updraft_process_new(module, config);
+  updraft_process_run(process, &result);
+  CHECK(result.ending == UPDRAFT_CPU_TIME);
+  wasm_name_delete(&result.message);
+  updraft_process_delete(process);
+  wasm_module_delete(module);
+  module = module_of(
+      "(module (import \"wasi_snapshot_preview1\" \"proc_exit\" (func $exit (param i32)))"
+      " (memory (export \"memory\") 1) (table 3 funcref)"
+      " (func (export \"_start\") (call $exit (i32.add (memory.grow (i32.const 2)) (table.grow (ref.null func) (i32.const 2))))))");
+  updraft_process_config_max_cpu(config, 0);
+  updraft_process_config_max_memory(config, 2 << 16);
+  updraft_process_config_max_table_elements(config, 4);
+  updraft_process_config_max_instances(config, 1);
+  updraft_process_config_max_stack(config, 1 << 20);
+  process = updraft_process_new(module, config);
+  updraft_process_run(process, &result);
+  CHECK(result.ending == UPDRAFT_EXITED && result.exit_code == -2);
+  wasm_name_delete(&result.message);
+  updraft_process_delete(process);
+  updraft_process_config_delete(config);
+  wasm_module_delete(module);
+
   module = module_of("(module (import \"no\" \"such\" (func)) (func (export \"_start\")))");
   process = updraft_process_new(module, NULL);
   updraft_process_run(process, &result);

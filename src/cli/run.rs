@@ -396,6 +396,9 @@ fn prepare(args: &Args, engine: &Engine, module: &Module) -> Result<Process, Str
         max_memory: args.max_memory,
         max_table_elements: args.max_table_elements,
         max_instances: args.max_instances,
+        // The engine's are this program's.
+        value_stack: None,
+        native_stack: None,
         pthreads,
     };
     Process::new(&linker, module, &config).map_err(|e| e.to_string())

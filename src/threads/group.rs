@@ -24,11 +24,15 @@ use crate::vm::sys;
 pub struct Limits {
     /// Threads that [`Group::spawn`] has started and that have not ended, at most.
     pub max_threads: u32,
+    /// Bytes of value stack that each thread uses at most.
+    pub value_stack: usize,
+    /// Bytes of native stack, from where it begins, that wasm uses at most in each thread.
+    pub native_stack: usize,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { max_threads: 1024 }
+        Limits { max_threads: 1024, value_stack: usize::MAX, native_stack: usize::MAX }
     }
 }
 
@@ -137,6 +141,10 @@ impl Group {
             cpu_of_those_gone: AtomicU64::new(0),
             this: this.clone(),
         })
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        self.limits
     }
 
     pub(crate) fn quotas(&self) -> &Arc<Quotas> {

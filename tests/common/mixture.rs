@@ -199,7 +199,7 @@ pub fn end(
         stage.told.notify_all();
     }
     let (at, result) =
-        end.recv_timeout(Duration::from_secs(60)).expect("the program hangs after its end");
+        end.recv_timeout(Duration::from_secs(240)).expect("the program hangs after its end");
     running.join().expect("it does not panic");
     match (cause, result) {
         (Cause::Exit, Ok(7)) | (Cause::Terminate, Err(Error::Stopped(Stopped::Terminated))) => {}

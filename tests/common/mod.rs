@@ -17,7 +17,7 @@ pub use random::Random;
 
 /// After this time a run counts as hung, is killed, and its test fails. This is the only use of time in the tests: nothing is expected
 /// to be done *within* it by a machine that is merely slow.
-pub const GUARD: Duration = Duration::from_secs(if cfg!(debug_assertions) { 300 } else { 60 });
+pub const GUARD: Duration = Duration::from_secs(240);
 
 /// Makes one test for each strategy of functions that take a strategy: `per_strategy!(hello)` makes `hello::interp`,
 /// `hello::quick` and so on.

@@ -108,7 +108,7 @@ impl Library {
         let must_end = || sys::must_end(caller.state());
         // Whoever sleeps here touches nothing of the program, and holds up no pause.
         let result =
-            caller.outside(|| self.lot.wait_unless(handle.into(), validate, deadline, must_end));
+            caller.waiting(|| self.lot.wait_unless(handle.into(), validate, deadline, must_end));
         match result {
             WaitResult::Stopped => Err(Error::Stopped(caller.stopped())),
             other => Ok(other),
