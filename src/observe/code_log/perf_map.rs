@@ -61,7 +61,38 @@ impl Sink for PerfMap {
 #[cfg(test)]
 mod tests {
     use super::{PerfMap, Piece, Sink};
+    use crate::{CodeLog, Config, Engine, Linker, Module, Store, Strategy, Val};
     use std::io::Read;
+
+    #[test]
+    fn the_address_of_a_function_is_found_in_the_map() {
+        CodeLog::PerfMap.start().expect("the map can be made");
+        for (strategy, tier) in [(Strategy::Quick, "quick"), (Strategy::Full, "full")] {
+            let engine = Engine::new(Config { strategy, ..Config::default() });
+            let text = r#"(module (func $twice (export "f") (param i32) (result i32)
+                (i32.shl (local.get 0) (i32.const 1))))"#;
+            let module = Module::new(&engine, text).expect("it is valid");
+            let mut store = Store::new(&engine).expect("memory");
+            let instance =
+                Linker::new(&engine).instantiate(&mut store, &module).expect("no imports");
+            let f = instance.func(&mut store, "f").expect("it is exported");
+            assert!(matches!(
+                f.call(&mut store, &[Val::I32(4)]).expect("no trap")[..],
+                [Val::I32(8)]
+            ));
+            let address = module.code.native(0) as u64;
+            let path = format!("/tmp/perf-{}.map", std::process::id());
+            let map = std::fs::read_to_string(&path).expect("the map is there");
+            let hex = |text| u64::from_str_radix(text, 16).expect("a number");
+            let found = map.lines().find_map(|line| {
+                let (start, rest) = line.split_once(' ')?;
+                let (size, name) = rest.split_once(' ')?;
+                (hex(start)..hex(start) + hex(size)).contains(&address).then_some(name)
+            });
+            assert_eq!(found, Some(&*format!("twice [{tier}]")), "{map}");
+        }
+        let _ = std::fs::remove_file(format!("/tmp/perf-{}.map", std::process::id()));
+    }
 
     #[test]
     fn memory_that_is_used_again_has_its_later_name() {

@@ -4,7 +4,7 @@ use super::ProfileConfig;
 use super::stacks::{Kind, Stacks};
 use crate::tiers::Tier;
 use inferno::flamegraph::color::{Color, PaletteMap};
-use inferno::flamegraph::{Options, from_lines};
+use inferno::flamegraph::{Options, TextTruncateDirection, from_lines};
 use std::io;
 
 /// Writes a line for each stack, in order.
@@ -70,5 +70,6 @@ pub(super) fn graph(
     options.count_name = "samples".into();
     options.name_type = "Function:".into();
     options.deterministic = true;
+    options.text_truncate_direction = TextTruncateDirection::Right;
     from_lines(&mut options, lines.iter().map(String::as_str), out)
 }
