@@ -169,7 +169,7 @@ fn a_browser_draws_the_page_of_a_comparison() {
     let (dom, log) = browser(folder.path(), &["--dump-dom"], &page);
     assert!(!log.contains("CONSOLE"), "{log}");
     assert!(dom.contains("data-drawn=\"yes\""), "the script ran to its end: {log}");
-    assert_eq!(dom.matches("<svg").count(), 4, "start-up twice, and two programs by run length");
+    assert_eq!(dom.matches("<svg").count(), 3, "start-up twice, and a program by run length");
     assert!(dom.contains(">script 10 ms</td>") && dom.contains(">not measured</td>"));
     for size in ["1200,2600", "400,3000"] {
         let shot = folder.path().join("shot.png");

@@ -46,7 +46,7 @@ impl Extent {
                 programs: named(&[
                     "fib", "sieve", "nbody", "sha256", "saxpy", "btree", "json", "script",
                 ]),
-                lengths_of: named(&["script", "deflate"]),
+                lengths_of: named(&["script"]),
                 lengths: vec![0.01, 0.1, 1.0],
                 longest_of_all: 1.0,
                 runs: 5,
@@ -57,7 +57,7 @@ impl Extent {
         } else {
             Extent {
                 programs: PROGRAMS.to_vec(),
-                lengths_of: named(&["script", "deflate", "raytrace"]),
+                lengths_of: named(&["script", "deflate"]),
                 lengths: vec![0.01, 0.1, 1.0, 10.0, 60.0],
                 longest_of_all: 1.0,
                 runs: 11,
@@ -71,9 +71,9 @@ impl Extent {
     /// Runs of a case that takes native code so many seconds.
     fn runs_of(&self, seconds: f64) -> u32 {
         let runs = match seconds {
-            seconds if seconds < 0.05 => self.runs.min(7),
-            seconds if seconds < 0.5 => self.runs.min(5),
-            seconds if seconds < 5.0 => self.runs.min(3),
+            seconds if seconds < 0.05 => self.runs.min(5),
+            seconds if seconds < 0.5 => self.runs.min(3),
+            seconds if seconds < 5.0 => self.runs.min(2),
             _ => 1,
         };
         runs.max(1)
@@ -238,7 +238,8 @@ fn steady(runner: &Runner, extent: &Extent) -> Part {
         .map(|program| {
             let amount = program.amount;
             let repeats = extent.repeats;
-            Task::new(program.name, *program, 2.min(extent.runs), move |contender| {
+            let runs = extent.runs.div_ceil(6);
+            Task::new(program.name, *program, runs, move |contender| {
                 // An interpreter is as fast the second time as ever.
                 let times = if contender.interprets { 2 } else { repeats };
                 strings([amount.to_string(), times.to_string()])
@@ -407,7 +408,7 @@ pub fn runs(parts: &[Name], extent: &Extent, contenders: u64) -> u64 {
         match part {
             Name::Startup => runs * 2,
             Name::Memory => 9,
-            Name::Steady => extent.programs.len() as u64 * runs.min(2),
+            Name::Steady => extent.programs.len() as u64 * runs.div_ceil(6),
             Name::Envelope => {
                 let all = |wanted: &dyn Fn(f64) -> bool| -> u64 {
                     let lengths = extent.lengths.iter().filter(|length| wanted(**length));
