@@ -1,6 +1,6 @@
 //! Arithmetic, copies and choices.
 
-use super::{Binary, Dest, Product, Source, Unary, Value, trap};
+use super::{Binary, Dest, Product, Source, ToSlot, Unary, Value, trap};
 use crate::interp::dispatch::{handler, next};
 
 handler! {
@@ -89,15 +89,15 @@ handler! {
         next(r.at(at.end()))
     }
 
-    /// Two copies, one after the other.
-    fn move_twice[](r) {
+    /// Two copies, one after the other; the accumulator is set by the second.
+    fn copy_twice[](r) {
         let mut at = r.operands();
         let (from, to) = (at.slot(), at.slot());
-        let (from2, to2) = (at.slot(), at.slot());
         let value: u64 = r.fp.get(from);
         *r.fp.at(to) = value;
-        let value: u64 = r.fp.get(from2);
-        *r.fp.at(to2) = value;
+        let (from, to) = (at.slot(), at.slot());
+        let value: u64 = r.fp.get(from);
+        ToSlot::put(&mut r, to, value);
         next(r.at(at.end()))
     }
 

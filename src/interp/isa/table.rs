@@ -366,10 +366,11 @@ pub const SINGLE: &[(&str, &str, &[Operand])] = {
         // Moves that leave the accumulators alone.
         ("Move32", "move_value::<u32>", &[Slot, Slot]),
         ("Move64", "move_value::<u64>", &[Slot, Slot]),
-        ("Move64Twice", "move_twice", &[Slot, Slot, Slot, Slot]),
         ("MoveImm32", "move_imm::<u32>", &[Imm32, Slot]),
         ("MoveImm64", "move_imm::<u64>", &[Imm64, Slot]),
         ("MoveMany", "move_many", &[Slot, Slot, U16]),
+        // Two copies to locals.
+        ("CopyIntTwice", "copy_twice", &[Slot, Slot, Slot, ToSlot]),
         // Control.
         ("Unreachable", "unreachable", &[]),
         ("Br", "br::<Forward>", &[Target]),

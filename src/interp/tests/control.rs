@@ -27,6 +27,30 @@ fn a_function_adds() {
 }
 
 #[test]
+fn copies_in_a_row_are_made_two_at_a_time() {
+    // A copy reads what the one before has written, and a branch comes in between. What the accumulator holds is not copied from a slot.
+    let host = host(
+        "(module (func (export \"f\") (param i64 i64 i32) (result i64) (local i64 i64 i64)
+            (local.set 3 (local.get 0))
+            (local.set 0 (local.get 1))
+            (block
+                (br_if 0 (local.get 2))
+                (local.set 4 (local.get 0))
+                (local.set 1 (local.get 3)))
+            (local.set 5 (local.get 1))
+            (local.set 3 (local.get 4))
+            (i64.add
+                (i64.mul (local.get 5) (i64.const 100))
+                (i64.add (i64.mul (local.get 3) (i64.const 10)) (local.get 0)))))",
+    );
+    assert_eq!(host.call("f", &[7, 5, 0]), Ok(700 + 50 + 5));
+    assert_eq!(host.call("f", &[7, 5, 1]), Ok(500 + 5));
+    let program = &host.program;
+    let text = program.code.print(&program.env, &program.bytes, 0).unwrap();
+    assert_eq!(text.matches("CopyIntTwice").count(), 2, "{text}");
+}
+
+#[test]
 fn operands_keep_the_value_that_a_local_had() {
     // Read, overwritten, then used.
     let overwritten = "(func (export \"f\") (param i32) (result i32)

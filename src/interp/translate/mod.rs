@@ -19,7 +19,7 @@ use control::{Block, Kind, OpenTry, SiteRef};
 use fuse::{Fuse, Step};
 use updraft_jit::abi::frame::LINK_SLOTS;
 use updraft_jit::env::ModuleEnv;
-use values::{Entry, Pending, Src, Value, VectorResult};
+use values::{Entry, Pending, SlotCopy, Src, Value, VectorResult};
 use wasmparser::{BinaryReader, FunctionBody, Operator, ValType};
 
 /// Why a function cannot be translated.
@@ -105,6 +105,8 @@ pub(crate) struct Translator {
     sites: Vec<SiteRef>,
     /// The addition that was emitted last, if its result went to the slot that it came from.
     last_step: Option<Step>,
+    /// The copy that was emitted last, unless it was taken in.
+    last_copy: Option<SlotCopy>,
     /// Where the vector goes that was made last.
     last_vector: Option<VectorResult>,
     /// The `try_table` blocks that are open.
@@ -174,6 +176,7 @@ impl Translator {
         self.handlers.clear();
         self.pending = None;
         self.last_step = None;
+        self.last_copy = None;
         self.last_vector = None;
         self.mirrors = [None; Class::COUNT];
         (self.clean, self.max_height, self.count, self.loops) = (0, 0, 0, 0);

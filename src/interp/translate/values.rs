@@ -78,6 +78,16 @@ pub(super) struct VectorResult {
     pub(super) slot: Slot,
 }
 
+/// A copy from slot to slot that was emitted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SlotCopy {
+    /// The instruction, and where the next one begins.
+    position: Position,
+    end: Position,
+    /// Its operands.
+    args: Args,
+}
+
 /// Whether the accumulator is zero.
 const NOT_ACC: Op = Op::I32Eqz_a_a;
 
@@ -106,9 +116,9 @@ impl Translator {
     }
 
     /// Appends an instruction.
-    pub(super) fn emit(&mut self, op: Op, args: Args) {
+    pub(super) fn emit(&mut self, op: Op, args: Args) -> Position {
         debug_assert!(self.pending.is_none(), "{} overtakes the pending instruction", op.name());
-        self.encoder.emit(op, &args, self.offset);
+        self.encoder.emit(op, &args, self.offset)
     }
 
     /// Pushes an operand.
@@ -295,6 +305,23 @@ impl Translator {
         }
     }
 
+    /// An integer from slot to slot, and to the accumulator. Two such copies in a row become one instruction: compilers end loops with
+    /// several.
+    fn copy_slot(&mut self, from: Slot, to: Slot) {
+        let args = Args::NONE.slot(from).slot(to);
+        let previous = self.last_copy.take().filter(|copy| copy.end == self.encoder.position());
+        if let Some(SlotCopy { position, args: first, .. }) = previous
+            && self.encoder.take_back(position)
+        {
+            self.emit(Op::CopyIntTwice, first.slot(from).slot(to));
+        } else {
+            let op = isa::copy(Class::Int, Form::Slot).expect("copies of all forms exist");
+            let position = self.emit(op.to_slot(), args);
+            self.last_copy = Some(SlotCopy { position, end: self.encoder.position(), args });
+        }
+        self.mirror(Class::Int, to);
+    }
+
     /// A constant to a slot; the accumulators stay.
     pub(super) fn move_constant(&mut self, value: u64, to: Slot) {
         if let Ok(narrow) = u32::try_from(value) {
@@ -389,6 +416,9 @@ impl Translator {
             Value::Local(_) | Value::Place => {
                 let src = self.resolve(entry, self.stack.len());
                 let class = entry.ty.class();
+                if let (Class::Int, Src::Slot(from)) = (class, src) {
+                    return self.copy_slot(from, to);
+                }
                 let op = isa::copy(class, src.form()).expect("copies of all forms exist");
                 let args = src.encode(Args::NONE, entry.ty);
                 self.copy_to(op, args, class, Some(to));
