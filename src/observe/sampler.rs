@@ -146,8 +146,8 @@ impl Ring {
         Some(slot)
     }
 
-    /// Takes out all samples.
-    fn drain(&self, mut f: impl FnMut(Header, &[u64])) {
+    /// Takes out all samples of the thread that the ring belongs to.
+    fn drain(&self, thread: ThreadId, f: &mut impl FnMut(Seen<'_>)) {
         let end = self.written.load(Acquire);
         let mut at = self.read.load(Relaxed);
         let mut words = [0; MOST_STEPS];
@@ -158,7 +158,7 @@ impl Ring {
                 *word = self.words[(at + 1 + index) % WORDS].load(Relaxed);
             }
             at += 1 + count;
-            f(header, &words[..count]);
+            f(Seen::Taken(decode(thread, header, &words[..count])));
         }
         self.read.store(end, Release);
     }
@@ -314,7 +314,7 @@ impl Sampler {
             let watched = threads
                 .entry(thread)
                 .or_insert_with(|| Watched { ring: spare_ring(*stacks), cpu_time: None });
-            watched.ring.drain(|header, words| f(Seen::Taken(decode(thread, header, words))));
+            watched.ring.drain(thread, &mut f);
             let ring = std::ptr::from_ref(watched.ring).cast_mut();
             state.sampled.ring.store(ring.cast(), Release);
             let last = watched.cpu_time.take();
@@ -346,7 +346,7 @@ impl Sampler {
             threads.keys().copied().filter(|thread| !alive.contains(thread)).collect();
         for thread in ended {
             if let Some(Watched { ring, .. }) = threads.remove(&thread) {
-                ring.drain(|header, words| f(Seen::Taken(decode(thread, header, words))));
+                ring.drain(thread, &mut f);
                 SPARE.lock().unwrap_or_else(PoisonError::into_inner).push(ring);
             }
         }
@@ -361,7 +361,7 @@ impl Sampler {
             false
         });
         for (thread, Watched { ring, .. }) in self.threads {
-            ring.drain(|header, words| f(Seen::Taken(decode(thread, header, words))));
+            ring.drain(thread, &mut f);
             // A handler of one that lives may be writing to it still.
             if !alive.contains(&thread) {
                 SPARE.lock().unwrap_or_else(PoisonError::into_inner).push(ring);

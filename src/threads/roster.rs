@@ -125,7 +125,12 @@ impl DerefMut for Attached<'_> {
     }
 }
 
-impl Attached<'_> {
+impl<'a> Attached<'a> {
+    /// Whoever is in a place.
+    fn of(place: MutexGuard<'a, Option<Member>>) -> Option<Attached<'a>> {
+        place.is_some().then(|| Attached(place))
+    }
+
     /// Tells the thread that something is pending, and calls what ends its blocking calls of the host.
     pub fn tell_and_wake(self, bits: u32) {
         self.tell(bits);
@@ -221,8 +226,7 @@ impl Roster {
 
     /// The thread in a place.
     pub fn at(&self, place: Place) -> Option<Attached<'_>> {
-        let member = lock(&self.slot(place.0).member);
-        member.is_some().then(|| Attached(member))
+        Attached::of(lock(&self.slot(place.0).member))
     }
 
     /// The attached threads.
@@ -232,9 +236,8 @@ impl Roster {
 
     /// Those whose places nobody else looks at.
     pub fn attached_and_free(&self) -> impl Iterator<Item = Attached<'_>> {
-        let members =
-            (0..self.len.load(SeqCst)).filter_map(|index| try_lock(&self.slot(index).member));
-        members.filter(|member| member.is_some()).map(Attached)
+        let members = (0..self.len.load(SeqCst)).map(|index| &self.slot(index).member);
+        members.filter_map(|member| try_lock(member).and_then(Attached::of))
     }
 
     /// Tells all threads that the group stops, which it does: first those that compute and take the processor from others, the caller
@@ -252,10 +255,7 @@ impl Roster {
                 }
                 let member = &self.slot(index).member;
                 let member = if all { Some(lock(member)) } else { try_lock(member) };
-                let Some(mut member) = member.filter(|member| member.is_some()).map(Attached)
-                else {
-                    continue;
-                };
+                let Some(mut member) = member.and_then(Attached::of) else { continue };
                 if !member.told && !member.needs_no_signal() && (all || member.computes()) {
                     member.told = true;
                     member.tell_and_wake(pending::STOP);
