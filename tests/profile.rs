@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Updraft, per_strategy, repository, runs, tier, wat_file};
+use common::{Updraft, go_on_two_threads, per_strategy, repository, runs, tier, wat_file};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -82,12 +82,8 @@ fn profile(
     profiler
 }
 
-/// `down` calls itself eleven times and then `work`, directly, through a table, or in tail position of `hop`; `even` and `odd` call
-/// each other.
-const RECURSION: &str = r#"(module
-  (import "host" "more" (func $more (result i32)))
-  (import "wasi" "thread-spawn" (func $spawn (param i32) (result i32)))
-  (memory (import "env" "memory") 1 1 shared)
+/// `down` calls itself eleven times and then `work`, through a table and directly; `even` and `odd` call each other.
+const RECURSION: &str = r#"
   (type $unary (func (param i32) (result i32)))
   (table funcref (elem $work $tiny))
   (func $tiny (type $unary) (i32.mul (local.get 0) (i32.const 3)))
@@ -111,19 +107,7 @@ const RECURSION: &str = r#"(module
   (func $go
     (loop $again
       (drop (call $down (i32.const 11)))
-      (br_if $again (call $more))))
-  (func (export "wasi_thread_start") (param i32 i32)
-    (call $go)
-    (i32.atomic.store (i32.const 0) (i32.const 1))
-    (drop (memory.atomic.notify (i32.const 0) (i32.const 1))))
-  (func (export "_start")
-    (drop (call $spawn (i32.const 0)))
-    (call $go)
-    (loop $wait
-      (if (i32.eqz (i32.atomic.load (i32.const 0)))
-        (then
-          (drop (memory.atomic.wait32 (i32.const 0) (i32.const 0) (i64.const -1)))
-          (br $wait))))))"#;
+      (br_if $again (call $more))))"#;
 
 /// Fails unless a stack of [`RECURSION`] can be.
 fn check_recursion(stack: &[String]) {
@@ -154,7 +138,9 @@ fn check_recursion(stack: &[String]) {
 
 fn stacks_are_whole(strategy: &str) {
     let enough = 400 * runs(1) as u64;
-    let profiler = profile(strategy, false, RECURSION, move |p| p.samples() < enough);
+    let import = r#"(import "host" "more" (func $more (result i32)))"#;
+    let program = go_on_two_threads(import, RECURSION);
+    let profiler = profile(strategy, false, &program, move |p| p.samples() < enough);
     let text = folded(&profiler);
     let stacks = stacks(strategy, &text);
     assert!(stacks.values().sum::<u64>() >= enough, "{text}");

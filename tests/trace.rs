@@ -1,7 +1,7 @@
 //! `--trace`: the file is what Perfetto and Chrome's viewer read, and says what has happened.
 
 mod common;
-use common::{Updraft, per_strategy, repository, tier, wat_file};
+use common::{Updraft, go_on_two_threads, per_strategy, repository, tier, wat_file};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -171,9 +171,7 @@ fn a_trap_is_traced(strategy: &str) {
 per_strategy!(a_trace_is_complete, a_trap_is_traced);
 
 /// Two threads call `leaf` 30 000 times each, half of them through a table, and `down` 10 000 times, 100 of them from outside.
-const CALLS: &str = r#"(module
-  (import "wasi" "thread-spawn" (func $spawn (param i32) (result i32)))
-  (memory (import "env" "memory") 1 1 shared)
+const CALLS: &str = r#"
   (type $unary (func (param i32) (result i32)))
   (table funcref (elem $leaf))
   (func $leaf (type $unary) (i32.add (local.get 0) (i32.const 1)))
@@ -190,23 +188,11 @@ const CALLS: &str = r#"(module
     (loop $next
       (drop (call $down (i32.const 99)))
       (br_if $next (local.tee 0 (i32.sub (local.get 0) (i32.const 1))))))
-  (func $never (result i32) (i32.const 0))
-  (func (export "wasi_thread_start") (param i32 i32)
-    (call $go)
-    (i32.atomic.store (i32.const 0) (i32.const 1))
-    (drop (memory.atomic.notify (i32.const 0) (i32.const 1))))
-  (func (export "_start")
-    (drop (call $spawn (i32.const 0)))
-    (call $go)
-    (loop $again
-      (if (i32.eqz (i32.atomic.load (i32.const 0)))
-        (then
-          (drop (memory.atomic.wait32 (i32.const 0) (i32.const 0) (i64.const -1)))
-          (br $again))))))"#;
+  (func $never (result i32) (i32.const 0))"#;
 
 /// Counts of calls are exact, in whatever tiers, and the first call in a tier is told once.
 fn calls_are_counted(strategy: &str) {
-    let program = wat_file(CALLS);
+    let program = wat_file(&go_on_two_threads("", CALLS));
     let (trace, code) = trace(&tier(strategy, 1), &[program.to_str().unwrap()]);
     assert_eq!(code, 0);
     let events = check(&trace);
@@ -249,7 +235,7 @@ per_strategy!(calls_are_counted);
 
 #[test]
 fn calls_are_not_counted_unasked() {
-    let program = wat_file(CALLS);
+    let program = wat_file(&go_on_two_threads("", CALLS));
     let ended = Updraft::run("interp").arg("--stats=json").arg(&*program).end();
     assert_eq!(ended.code(), 0, "{ended}");
     assert!(!ended.stderr.contains("\"calls\""), "{ended}");

@@ -96,6 +96,29 @@ pub fn wat_file(text: &str) -> TempPath {
     temporary(".wat", text)
 }
 
+/// A program (text format) that calls its function `$go` on a thread and on its first one, and ends when both have returned. `imports` come
+/// first; word 0 of the memory is taken.
+pub fn go_on_two_threads(imports: &str, fields: &str) -> String {
+    format!(
+        r#"(module {imports}
+  (import "wasi" "thread-spawn" (func $spawn (param i32) (result i32)))
+  (memory (import "env" "memory") 1 1 shared)
+  {fields}
+  (func (export "wasi_thread_start") (param i32 i32)
+    (call $go)
+    (i32.atomic.store (i32.const 0) (i32.const 1))
+    (drop (memory.atomic.notify (i32.const 0) (i32.const 1))))
+  (func (export "_start")
+    (drop (call $spawn (i32.const 0)))
+    (call $go)
+    (loop $wait
+      (if (i32.eqz (i32.atomic.load (i32.const 0)))
+        (then
+          (drop (memory.atomic.wait32 (i32.const 0) (i32.const 0) (i64.const -1)))
+          (br $wait))))))"#
+    )
+}
+
 /// What a run reads.
 enum Input {
     /// Nothing: end of file at once.
