@@ -128,6 +128,25 @@ impl Linker {
         self
     }
 
+    /// Defines each function that the module imports and that is not defined yet, as one that fails when it is called, with
+    /// [`Error::Host`] that names it. For programs that import more than they use. What else is imported and not defined stays so.
+    pub fn define_unknown_functions(&mut self, module: &Module) -> &mut Self {
+        for import in &module.imports {
+            let Item::Func(index) = import.item else { continue };
+            if self.defines(&import.module, &import.name) {
+                continue;
+            }
+            let missing = format!(
+                "the program called the function {:?} {:?}, which is not defined",
+                import.module, import.name
+            );
+            let ty = module.env.function_type(index).clone();
+            let fail = move |_: &mut Caller<'_>, _: &[Val]| Err(Error::host(missing.clone()));
+            self.func_values(&import.module, &import.name, ty, fail);
+        }
+        self
+    }
+
     /// The memory that every import of a shared memory without a definition gets, whatever its name.
     pub(crate) fn shared_memory(&mut self, memory: Arc<LinearMemory>) {
         self.shared_memory = Some(memory);

@@ -53,6 +53,9 @@ pub struct ProcessConfig {
     pub native_stack: Option<usize>,
     /// The pthread library that the program may import.
     pub pthreads: Pthreads,
+    /// Start the program although functions that it imports are not defined
+    /// ([`Linker::define_unknown_functions`]): it ends when it calls one.
+    pub unknown_functions: bool,
 }
 
 /// A pthread library of the host, for programs that do not bring one.
@@ -79,6 +82,7 @@ impl Default for ProcessConfig {
             value_stack: None,
             native_stack: None,
             pthreads: Pthreads::Off,
+            unknown_functions: false,
         }
     }
 }
@@ -231,6 +235,9 @@ impl Process {
             );
             if config.pthreads == Pthreads::Wamr {
                 host::pthread::define(&mut linker, module, process.clone(), config.max_threads);
+            }
+            if config.unknown_functions {
+                linker.define_unknown_functions(module);
             }
             let spares = Spares::new(&linker, module);
             ProcessInner {

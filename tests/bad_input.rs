@@ -6,6 +6,7 @@
 mod common;
 
 use common::*;
+use tempfile::TempPath;
 use updraft::{Engine, Module, ModuleError};
 
 /// What the library says of a module in the text format, which `wat` translates without looking at features.
@@ -148,6 +149,17 @@ fn unsupported_proposals() {
     fails(&gc, &["gc", "not supported at byte offset 0x"]);
 }
 
+#[test]
+fn a_program_without_a_subcommand() {
+    let file = wat_file("(module)");
+    Updraft::new(Vec::<&str>::new())
+        .arg(&file)
+        .end()
+        .expect(2)
+        .says(&["unrecognized", "updraft run "]);
+    Updraft::new(["frobnicate"]).end().expect(2).says(&["unrecognized"]);
+}
+
 // ---- imports and exports ----
 
 #[test]
@@ -164,6 +176,32 @@ fn imports_that_are_missing() {
         let file = wat_file(&format!(r#"(module {import} (func (export "_start")))"#));
         fails(&file, &["unknown import", says]);
     }
+}
+
+/// With `--unknown-imports fail`, a program runs until it calls such a function.
+#[test]
+fn imports_that_are_not_called() {
+    let program = |calls: &str| {
+        wat_file(&format!(
+            r#"(module
+              (import "env" "puts" (func $puts (param i32) (result i64)))
+              (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+              (func (export "_start") {calls} (call $exit (i32.const 7))))"#
+        ))
+    };
+    let (silent, caller) = (program(""), program("(drop (call $puts (i32.const 1)))"));
+    let allow = |file: &TempPath, tier: &str| {
+        Updraft::new(["run", "--tier", tier, "--unknown-imports", "fail"]).arg(file).end()
+    };
+    for tier in strategies() {
+        allow(&silent, tier).expect(7);
+        allow(&caller, tier)
+            .expect(1)
+            .says(&[r#"called the function "env" "puts", which is not defined"#]);
+    }
+    let global = wat_file(r#"(module (import "env" "g" (global i32)) (func (export "_start")))"#);
+    allow(&global, "tiered").expect(1).says(&["unknown import", r#"global "env" "g""#]);
+    fails(&silent, &["unknown import", "--unknown-imports fail"]);
 }
 
 #[test]
@@ -236,7 +274,7 @@ fn wrong_flags() {
 fn directories_that_are_missing() {
     let file = wat_file(r#"(module (func (export "_start")))"#);
     let run = |dir: &str| Updraft::new(["run", "--dir", dir]).arg(&file).end().expect(1);
-    run("/nonexistent").says(&["/nonexistent", "directory"]);
+    run("/nonexistent").says(&["/nonexistent", "directory", "No such file"]);
     run("/nonexistent::/data").says(&["/nonexistent", "/data"]);
     run("/::").says(&["guest path"]);
     // A file is no directory.

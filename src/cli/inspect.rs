@@ -4,7 +4,7 @@ use super::fail;
 use clap::ValueEnum;
 use std::io::{BufWriter, ErrorKind, Write};
 use std::path::PathBuf;
-use updraft::{Config, Emit, Engine, Module};
+use updraft::{Config, Emit, Engine};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -38,9 +38,9 @@ enum Form {
 
 pub fn main(args: &Args) -> i32 {
     let config = Config { exact_traps: args.traps == "exact", ..Config::default() };
-    let module = match Module::from_file(&Engine::new(config), &args.file) {
+    let module = match super::load(&Engine::new(config), &args.file) {
         Ok(module) => module,
-        Err(error) => return fail(&format!("{}: {error}", args.file.display())),
+        Err(error) => return fail(&error),
     };
     let emit = match args.emit {
         Form::Bytecode => Emit::Bytecode,

@@ -68,6 +68,9 @@ pub fn main() -> ! {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
+            if error.kind() == clap::error::ErrorKind::InvalidSubcommand {
+                print_err(&run_hint(std::env::args_os().nth(1)));
+            }
             exit(error.exit_code());
         }
     };
@@ -102,6 +105,23 @@ fn start_log(recorder: Option<&updraft::TraceRecorder>) {
         .with(log)
         .with(recorder.map(updraft::TraceRecorder::layer))
         .init();
+}
+
+/// For those who leave out `run`: what they wanted, or nothing.
+fn run_hint(first: Option<std::ffi::OsString>) -> String {
+    let file = first.filter(|file| std::path::Path::new(file).is_file());
+    file.map(|file| format!("To run the program: updraft run {}\n", file.display()))
+        .unwrap_or_default()
+}
+
+/// The module in a file.
+fn load(engine: &updraft::Engine, file: &std::path::Path) -> Result<updraft::Module, String> {
+    updraft::Module::from_file(engine, file).map_err(|error| match error {
+        updraft::ModuleError::Io { path, source } => {
+            format!("cannot read {}: {source}", path.display())
+        }
+        error => format!("{}: {error}", file.display()),
+    })
 }
 
 /// Reports an error and gives the exit code for it.

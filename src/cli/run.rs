@@ -6,8 +6,8 @@ use clap::ValueEnum;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use updraft::{
-    Config, Engine, Error, Func, Linker, Module, Observer, Process, ProcessConfig, ProfileConfig,
-    Pthreads, Stopped, Store, Strategy, TrapCode, Val, ValType, WasiCtxBuilder,
+    Config, Engine, Error, Func, LinkError, Linker, Module, Observer, Process, ProcessConfig,
+    ProfileConfig, Pthreads, Stopped, Store, Strategy, TrapCode, Val, ValType, WasiCtxBuilder,
 };
 
 /// Exit code of a trap: what a shell shows for a program that was ended by SIGABRT.
@@ -130,6 +130,11 @@ pub struct Args {
     #[arg(long)]
     canonicalize_nan: bool,
 
+    /// What becomes of functions that the program imports and nobody defines. refuse: the program does not start; fail: it ends when
+    /// it calls one
+    #[arg(long, value_name = "WHAT", default_value = "refuse")]
+    unknown_imports: UnknownImports,
+
     /// Give the program a directory, read and write; GUEST is its name there
     #[arg(long, value_name = "HOST[::GUEST]")]
     dir: Vec<String>,
@@ -160,6 +165,12 @@ enum PerfForm {
 enum Traps {
     Exact,
     Relaxed,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum UnknownImports {
+    Refuse,
+    Fail,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -269,12 +280,9 @@ fn run(args: &Args, record: Record, interrupts: Option<Interrupts>) -> i32 {
         max_memory: args.max_memory.unwrap_or(u64::MAX),
         ..Config::default()
     });
-    let module = match Module::from_file(&engine, &args.file) {
+    let module = match super::load(&engine, &args.file) {
         Ok(module) => module,
-        Err(updraft::ModuleError::Io { path, source }) => {
-            return fail(&format!("cannot read {}: {source}", path.display()));
-        }
-        Err(error) => return fail(&format!("{}: {error}", args.file.display())),
+        Err(error) => return fail(&error),
     };
     let result = prepare(args, &engine, &module);
     let process = match result {
@@ -377,7 +385,7 @@ fn prepare(args: &Args, engine: &Engine, module: &Module) -> Result<Process, Str
     for address in &args.tcplisten {
         wasi = wasi.tcp_listener(address);
     }
-    let wasi = wasi.build().map_err(|e| e.to_string())?;
+    let wasi = wasi.build().map_err(|error| with_sources(&error))?;
     for (fd, address) in wasi.listeners() {
         tracing::info!(%address, fd, "listening (--tcplisten)");
     }
@@ -400,8 +408,20 @@ fn prepare(args: &Args, engine: &Engine, module: &Module) -> Result<Process, Str
         value_stack: None,
         native_stack: None,
         pthreads,
+        unknown_functions: args.unknown_imports == UnknownImports::Fail,
     };
     Process::new(&linker, module, &config).map_err(|e| e.to_string())
+}
+
+/// An error with what caused it.
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text += &format!(": {cause}");
+        source = cause.source();
+    }
+    text
 }
 
 /// Reports how a program ended and gives the exit code for it.
@@ -433,7 +453,15 @@ fn report(result: Result<i32, Error>, args: &Args) -> i32 {
             ));
             OUT_OF_CPU_TIME
         }
-        Err(error) => fail(&format!("{}: {error}", args.file.display())),
+        Err(error) => {
+            let hint = match &error {
+                Error::Link(LinkError::Unknown { kind: "function", .. }) => {
+                    " (--unknown-imports fail starts the program without it)"
+                }
+                _ => "",
+            };
+            fail(&format!("{}: {error}{hint}", args.file.display()))
+        }
     }
 }
 
