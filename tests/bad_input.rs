@@ -160,6 +160,35 @@ fn a_program_without_a_subcommand() {
     Updraft::new(["frobnicate"]).end().expect(2).says(&["unrecognized"]);
 }
 
+/// What follows the file is the program's, whatever flag it looks like, byte for byte.
+#[test]
+fn arguments_of_the_program() {
+    use std::os::unix::ffi::OsStrExt;
+    // Exits with 16 times the number of arguments, and the last byte but one (the last is the zero) of all, modulo 16.
+    let file = wat_file(
+        r#"(module
+          (import "wasi_snapshot_preview1" "args_sizes_get" (func $sizes (param i32 i32) (result i32)))
+          (import "wasi_snapshot_preview1" "args_get" (func $get (param i32 i32) (result i32)))
+          (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+          (memory (export "memory") 1)
+          (func (export "_start")
+            (drop (call $sizes (i32.const 0) (i32.const 4)))
+            (drop (call $get (i32.const 16) (i32.const 1024)))
+            (call $exit (i32.add
+              (i32.mul (i32.load (i32.const 0)) (i32.const 16))
+              (i32.and (i32.load8_u offset=1022 (i32.load (i32.const 4))) (i32.const 15))))))"#,
+    );
+    let run = |args: &[&str]| Updraft::new(["run"]).arg(&file).args(args).end();
+    run(&["--help"]).expect(2 * 16);
+    run(&["--tier", "nonsense", "--nonsense", "-h", "--", "1"]).expect(7 * 16 + 1);
+    Updraft::new(["run", "--"]).arg(&file).args(["--version", "2"]).end().expect(3 * 16 + 2);
+    let odd = std::ffi::OsStr::from_bytes(b"\xff\xfe\x13");
+    Updraft::new(["run"]).arg(&file).arg(odd).end().expect(2 * 16 + 3);
+    // Before the file, they are the command's.
+    Updraft::new(["run", "--nonsense"]).arg(&file).end().expect(2).says(&["--nonsense"]);
+    Updraft::new(["run"]).end().expect(2).says(&["<FILE>"]);
+}
+
 // ---- imports and exports ----
 
 #[test]

@@ -22,8 +22,10 @@ fn bench(args: &[&str]) -> common::Ended {
 fn each_strategy_is_run_as_often_and_its_output_compared() {
     let program = repository("examples/threads/mergesort.wasm");
     let tiers = strategies().join(",");
-    let flags = ["--tiers", &tiers, "--runs", "2", "--format", "json"];
-    let ended = bench(&[&flags[..], &[program.to_str().unwrap(), "5000", "2"]].concat());
+    // Flags may stand before the program and behind its arguments.
+    let program = [program.to_str().unwrap(), "5000", "2"];
+    let ended =
+        bench(&[&["--runs", "2"], &program[..], &["--tiers", &tiers, "--format", "json"]].concat());
     assert_eq!(ended.code(), 0, "{ended}");
     assert!(ended.stderr.is_empty(), "quiet in a pipe: {ended}");
     let report: Value = serde_json::from_str(ended.text()).unwrap();

@@ -3,7 +3,8 @@
 use super::record::{Interrupts, ProfileFile, Record, cannot_write, profile_file};
 use super::{exit, fail, print_err, print_out};
 use clap::ValueEnum;
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use updraft::{
     Config, Engine, Error, Func, LinkError, Linker, Module, Observer, Process, ProcessConfig,
@@ -21,12 +22,10 @@ const OUT_OF_CPU_TIME: i32 = 152;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The program: a .wasm or .wat file
-    file: PathBuf,
-
-    /// Arguments of the program (or of the function, with --invoke)
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    args: Vec<String>,
+    /// The program, a .wasm or .wat file, and its arguments (or those of the function, with --invoke): what follows the file is
+    /// theirs, flags too
+    #[arg(value_names = ["FILE", "ARGS"], required = true, trailing_var_arg = true)]
+    program: Vec<OsString>,
 
     /// Call this exported function instead of _start, and print its results
     #[arg(long, value_name = "NAME")]
@@ -233,6 +232,15 @@ fn address(text: &str) -> Result<String, String> {
 }
 
 impl Args {
+    fn file(&self) -> &Path {
+        Path::new(&self.program[0])
+    }
+
+    /// Those of the program.
+    fn args(&self) -> &[OsString] {
+        &self.program[1..]
+    }
+
     /// What is to be recorded.
     pub fn record(&self) -> Record {
         Record::new(&self.trace, &self.report, &self.profile, || {
@@ -280,7 +288,7 @@ fn run(args: &Args, record: Record, interrupts: Option<Interrupts>) -> i32 {
         max_memory: args.max_memory.unwrap_or(u64::MAX),
         ..Config::default()
     });
-    let module = match super::load(&engine, &args.file) {
+    let module = match super::load(&engine, args.file()) {
         Ok(module) => module,
         Err(error) => return fail(&error),
     };
@@ -331,8 +339,8 @@ fn about(
     code: i32,
 ) -> serde_json::Map<String, serde_json::Value> {
     let about = serde_json::json!({
-        "program": args.file.display().to_string(),
-        "arguments": args.args,
+        "program": args.file().display().to_string(),
+        "arguments": args.args().iter().map(|arg| arg.to_string_lossy()).collect::<Vec<_>>(),
         "strategy": engine.config().strategy.to_string(),
         "exit_code": code,
         "stats": serde_json::to_value(observer.stats()).unwrap_or_default(),
@@ -370,10 +378,11 @@ fn start_code_logs(args: &Args) -> Result<(), String> {
 /// The program with its host modules.
 fn prepare(args: &Args, engine: &Engine, module: &Module) -> Result<Process, String> {
     let mut wasi = WasiCtxBuilder::new().inherit_stdio();
-    let name = args.file.file_name().map_or("program".into(), |n| n.to_string_lossy().into_owned());
+    let name =
+        args.file().file_name().map_or("program".into(), |n| n.to_string_lossy().into_owned());
     wasi = wasi.arg(name);
     if args.invoke.is_none() {
-        wasi = wasi.args(&args.args);
+        wasi = wasi.args(args.args());
     }
     for (key, value) in &args.env {
         wasi = wasi.env(key, value);
@@ -460,7 +469,7 @@ fn report(result: Result<i32, Error>, args: &Args) -> i32 {
                 }
                 _ => "",
             };
-            fail(&format!("{}: {error}{hint}", args.file.display()))
+            fail(&format!("{}: {error}{hint}", args.file().display()))
         }
     }
 }
@@ -469,15 +478,19 @@ fn report(result: Result<i32, Error>, args: &Args) -> i32 {
 fn invoke(process: Process, name: &str, args: &Args, times: &mut Vec<f64>) -> Result<i32, Error> {
     let call = |store: &mut Store, func: Func| {
         let ty = func.ty(store);
-        if ty.params().len() != args.args.len() {
+        if ty.params().len() != args.args().len() {
             return Err(Error::Call(format!(
                 "{name:?} takes {} arguments, but {} were given",
                 ty.params().len(),
-                args.args.len()
+                args.args().len()
             )));
         }
-        let params: Result<Vec<Val>, Error> =
-            ty.params().iter().zip(&args.args).map(|(ty, text)| parse_value(*ty, text)).collect();
+        let params: Result<Vec<Val>, Error> = ty
+            .params()
+            .iter()
+            .zip(args.args())
+            .map(|(ty, text)| parse_value(*ty, &text.to_string_lossy()))
+            .collect();
         let (params, mut results) = (params?, Vec::new());
         for _ in 0..args.iterations {
             let start = Instant::now();

@@ -19,8 +19,8 @@ pub struct Args {
     /// The program: a .wasm or .wat file
     file: PathBuf,
 
-    /// Arguments of the program (or of the function, with --invoke)
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    /// Arguments of the program (or of the function, with --invoke); those that begin with a hyphen come after --
+    #[arg(allow_negative_numbers = true)]
     args: Vec<String>,
 
     /// Strategies to compare: interp, quick, full, tiered, random[:SEED]
@@ -239,7 +239,7 @@ fn command(args: &Args, contender: &Contender, side: &Path) -> Result<Command, S
             command.args([flag, value]);
         }
     }
-    command.arg("--").arg(&args.file).args(&args.args);
+    command.arg(&args.file).args(&args.args);
     Ok(command)
 }
 
