@@ -6,7 +6,7 @@
 //! this process.
 //!
 //! Before criterion measures each by itself, the two are run in turn, and the ratio of their medians is printed: on a machine
-//! whose speed changes, this is the figure to trust. `cargo bench --bench pthreads` gives all figures, `-- none` the ratios alone; `-- --test` runs each once.
+//! whose speed changes, this is the figure to trust. `cargo bench --bench pthreads` gives all figures, `-- none` the ratios alone; `-- mutex` those of what is called so; `-- --test` runs each once.
 
 use criterion::{Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use std::ffi::c_void;
@@ -123,28 +123,115 @@ fn native_handoffs(round_trips: u64) -> Duration {
     start.elapsed()
 }
 
-struct Counter {
-    lock: libc::pthread_mutex_t,
+/// A mutex of native code.
+trait NativeMutex {
+    /// # Safety
+    /// The mutex is initialised, and moves no more.
+    unsafe fn lock(this: *mut Self);
+
+    /// # Safety
+    /// The calling thread has it locked.
+    unsafe fn unlock(this: *mut Self);
+}
+
+/// That of the C library.
+impl NativeMutex for libc::pthread_mutex_t {
+    unsafe fn lock(this: *mut Self) {
+        // SAFETY: the caller's promise.
+        unsafe { libc::pthread_mutex_lock(this) };
+    }
+
+    unsafe fn unlock(this: *mut Self) {
+        // SAFETY: the caller's promise.
+        unsafe { libc::pthread_mutex_unlock(this) };
+    }
+}
+
+/// The algorithm of musl's normal mutex: some turns of spinning while nobody sleeps, a count of those who sleep, and a bit that
+/// says so.
+#[derive(Default)]
+struct MuslMutex {
+    state: AtomicU32,
+    waiters: AtomicU32,
+}
+
+const LOCKED: u32 = 16;
+const CONTENDED: u32 = 1 << 31;
+const SPINS: u32 = 100;
+
+impl MuslMutex {
+    fn try_lock(&self) -> bool {
+        self.state.compare_exchange(0, LOCKED, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
+    #[inline(never)]
+    fn lock_slowly(&self) {
+        let barrier = AtomicU32::new(0);
+        for _ in 0..SPINS {
+            let held = self.state.load(Ordering::Relaxed) != 0;
+            if !held || self.waiters.load(Ordering::Relaxed) != 0 {
+                break;
+            }
+            // As the program spins.
+            let _ = barrier.compare_exchange(0, 0, Ordering::SeqCst, Ordering::SeqCst);
+        }
+        while !self.try_lock() {
+            let held = self.state.load(Ordering::Relaxed);
+            if held == 0 {
+                continue;
+            }
+            self.waiters.fetch_add(1, Ordering::SeqCst);
+            let marked = held | CONTENDED;
+            let _ = self.state.compare_exchange(held, marked, Ordering::SeqCst, Ordering::SeqCst);
+            futex(&self.state, libc::FUTEX_WAIT, marked);
+            self.waiters.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+}
+
+impl NativeMutex for MuslMutex {
+    #[inline(never)]
+    unsafe fn lock(this: *mut Self) {
+        // SAFETY: the caller's promise.
+        let this = unsafe { &*this };
+        if !this.try_lock() {
+            this.lock_slowly();
+        }
+    }
+
+    #[inline(never)]
+    unsafe fn unlock(this: *mut Self) {
+        // SAFETY: the caller's promise.
+        let this = unsafe { &*this };
+        let waiters = this.waiters.load(Ordering::Relaxed);
+        if this.state.swap(0, Ordering::SeqCst) & CONTENDED != 0 || waiters != 0 {
+            futex(&this.state, libc::FUTEX_WAKE, 1);
+        }
+    }
+}
+
+struct Counter<M> {
+    lock: M,
     times: u64,
     count: u64,
 }
 
-fn native_locks(times: u64, threads: u64) -> Duration {
-    extern "C" fn add(counter: *mut c_void) -> *mut c_void {
-        let counter: *mut Counter = counter.cast();
+fn native_locks<M: NativeMutex>(lock: M, times: u64, threads: u64) -> Duration {
+    extern "C" fn add<M: NativeMutex>(counter: *mut c_void) -> *mut c_void {
+        let counter: *mut Counter<M> = counter.cast();
         // SAFETY: the counter outlives the threads; the count is touched with the lock alone.
         unsafe {
             for _ in 0..(*counter).times {
-                libc::pthread_mutex_lock(&raw mut (*counter).lock);
+                M::lock(&raw mut (*counter).lock);
                 (&raw mut (*counter).count).write_volatile((*counter).count + 1);
-                libc::pthread_mutex_unlock(&raw mut (*counter).lock);
+                M::unlock(&raw mut (*counter).lock);
             }
         }
         ptr::null_mut()
     }
-    let mut counter = Counter { lock: libc::PTHREAD_MUTEX_INITIALIZER, times, count: 0 };
+    let mut counter = Counter { lock, times, count: 0 };
     let start = Instant::now();
-    let all: Vec<_> = (0..threads).map(|_| create(add, (&raw mut counter).cast())).collect();
+    let all: Vec<_> = (0..threads).map(|_| create(add::<M>, (&raw mut counter).cast())).collect();
     all.into_iter().for_each(join);
     assert_eq!(counter.count, times * threads);
     start.elapsed()
@@ -201,37 +288,55 @@ fn native_alive(threads: u64) -> Duration {
     start.elapsed()
 }
 
-/// A measurement: what is counted, how often one run does it, and a run here and natively.
-struct Pair<'a> {
+/// What is timed.
+type Run<'a> = Box<dyn Fn() -> Duration + 'a>;
+
+/// A measurement: what is counted, how often one run does it, and a run of each contender. The first is Updraft, the second the baseline.
+struct Contest<'a> {
     name: &'static str,
     times: u64,
-    updraft: Box<dyn Fn() -> Duration + 'a>,
-    native: Box<dyn Fn() -> Duration + 'a>,
+    contenders: Vec<(&'static str, Run<'a>)>,
 }
 
-impl Pair<'_> {
-    /// Runs both in turn, and prints the ratio of their medians.
+impl<'a> Contest<'a> {
+    fn new(
+        name: &'static str,
+        times: u64,
+        updraft: impl Fn() -> Duration + 'a,
+        native: impl Fn() -> Duration + 'a,
+    ) -> Contest<'a> {
+        let mut contest = Contest { name, times, contenders: Vec::new() };
+        contest.add("updraft", updraft);
+        contest.add("native", native);
+        contest
+    }
+
+    fn add(&mut self, name: &'static str, run: impl Fn() -> Duration + 'a) {
+        self.contenders.push((name, Box::new(run)));
+    }
+
+    /// Runs all in turn, and prints the medians and their ratios to the baseline's.
     fn in_turn(&self, turns: usize) {
-        let mut times = [const { Vec::new() }; 2];
         // Once before, so that code is compiled and pages are there.
-        (self.updraft)();
-        (self.native)();
-        for _ in 0..turns {
-            times[0].push((self.updraft)());
-            times[1].push((self.native)());
+        for (_, run) in &self.contenders {
+            run();
         }
-        let [ours, native] = times.map(|mut times| {
+        let mut times = vec![Vec::new(); self.contenders.len()];
+        for _ in 0..turns {
+            for ((_, run), times) in self.contenders.iter().zip(&mut times) {
+                times.push(run());
+            }
+        }
+        let medians = times.into_iter().map(|mut times| {
             times.sort_unstable();
             times[times.len() / 2].as_secs_f64()
         });
-        let each = |time: f64| time * 1e6 / self.times as f64;
-        println!(
-            "pthreads/{}: {:.3} us, natively {:.3} us, ratio {:.2} (medians of {turns} runs in turn)",
-            self.name,
-            each(ours),
-            each(native),
-            ours / native
-        );
+        let medians: Vec<f64> = medians.collect();
+        println!("pthreads/{}, medians of {turns} runs in turn:", self.name);
+        for ((name, _), median) in self.contenders.iter().zip(&medians) {
+            let each = median * 1e6 / self.times as f64;
+            println!("    {name}: {each:.4} us, {:.2} of native", median / medians[1]);
+        }
     }
 }
 
@@ -243,53 +348,59 @@ fn pthreads(c: &mut Criterion) {
     const HANDOFFS: u64 = 40_000;
     const LOCKS: u64 = 5_000_000;
     const ALIVE_AT_ONCE: u64 = 10_000;
-    let pairs = [
-        Pair {
-            name: "create and join",
-            times: JOINS,
-            updraft: Box::new(|| storm.run(&[JOINS, 0, 1])),
-            native: Box::new(|| native_joins(JOINS, 1)),
-        },
-        Pair {
-            name: "create and join, 8 at once",
-            times: JOINS,
-            updraft: Box::new(|| storm.run(&[JOINS, 0, 8])),
-            native: Box::new(|| native_joins(JOINS, 8)),
-        },
-        Pair {
-            name: "handoff",
-            times: HANDOFFS,
-            updraft: Box::new(|| pingpong.run(&[HANDOFFS / 2])),
-            native: Box::new(|| native_handoffs(HANDOFFS / 2)),
-        },
-        Pair {
-            name: "mutex, uncontended",
-            times: LOCKS,
-            updraft: Box::new(|| mutex.run(&[LOCKS, 1])),
-            native: Box::new(|| native_locks(LOCKS, 1)),
-        },
-        Pair {
-            name: "mutex, contended",
-            times: 2 * LOCKS,
-            updraft: Box::new(|| mutex.run(&[LOCKS, 2])),
-            native: Box::new(|| native_locks(LOCKS, 2)),
-        },
-        Pair {
-            name: "10000 alive",
-            times: ALIVE_AT_ONCE,
-            updraft: Box::new(|| alive(&engine, &many, ALIVE_AT_ONCE)),
-            native: Box::new(|| native_alive(ALIVE_AT_ONCE)),
-        },
+    let mutex = &mutex;
+    let locks = |name, threads| {
+        let mut contest = Contest::new(
+            name,
+            LOCKS * threads,
+            move || mutex.run(&[LOCKS, threads]),
+            move || native_locks(libc::PTHREAD_MUTEX_INITIALIZER, LOCKS, threads),
+        );
+        contest.add("native, musl's algorithm", move || {
+            native_locks(MuslMutex::default(), LOCKS, threads)
+        });
+        contest
+    };
+    let contests = [
+        Contest::new(
+            "create and join",
+            JOINS,
+            || storm.run(&[JOINS, 0, 1]),
+            || native_joins(JOINS, 1),
+        ),
+        Contest::new(
+            "create and join, 8 at once",
+            JOINS,
+            || storm.run(&[JOINS, 0, 8]),
+            || native_joins(JOINS, 8),
+        ),
+        Contest::new(
+            "handoff",
+            HANDOFFS,
+            || pingpong.run(&[HANDOFFS / 2]),
+            || native_handoffs(HANDOFFS / 2),
+        ),
+        locks("mutex, uncontended", 1),
+        locks("mutex, contended", 2),
+        Contest::new(
+            "10000 alive",
+            ALIVE_AT_ONCE,
+            || alive(&engine, &many, ALIVE_AT_ONCE),
+            || native_alive(ALIVE_AT_ONCE),
+        ),
     ];
     let turns = if std::env::args().any(|arg| arg == "--test") { 1 } else { TURNS };
     let mut group = c.benchmark_group("pthreads");
     group.sample_size(10).warm_up_time(Duration::from_millis(300));
     group.measurement_time(Duration::from_secs(2)).sampling_mode(SamplingMode::Flat);
-    for pair in &pairs {
-        pair.in_turn(turns);
-        group.throughput(Throughput::Elements(pair.times));
-        for (peer, run) in [("updraft", &pair.updraft), ("native", &pair.native)] {
-            group.bench_function(format!("{}/{peer}", pair.name), |b| {
+    let named =
+        |contest: &&Contest| std::env::args().skip(1).any(|arg| contest.name.contains(&arg));
+    let some_are_named = contests.iter().any(|contest| named(&contest));
+    for contest in contests.iter().filter(|contest| !some_are_named || named(contest)) {
+        contest.in_turn(turns);
+        group.throughput(Throughput::Elements(contest.times));
+        for (contender, run) in &contest.contenders {
+            group.bench_function(format!("{}/{contender}", contest.name), |b| {
                 b.iter_custom(|iters| (0..iters).map(|_| run()).sum());
             });
         }

@@ -147,6 +147,70 @@ fn unused_loads_trap(strategy: &str) {
     }
 }
 
+/// Loops of compare-and-exchange as C libraries have them, which compiled code takes for one operation: what they do, what they return, and
+/// how they trap. The load is before the exchange, so an address that is outside and unaligned is outside.
+fn exchange_loops_are_as_they_were_written(strategy: &str) {
+    type Update = fn(u64, u64) -> u64;
+    let loops: [(&str, &str, Update); 9] = [
+        ("swap", "(local.get $v)", |_, v| v),
+        ("clear", "(T.const 0)", |_, _| 0),
+        ("add", "(local.get $old) (local.get $v) (T.add)", |old, v| old.wrapping_add(v)),
+        ("add to", "(local.get $v) (local.get $old) (T.add)", |old, v| old.wrapping_add(v)),
+        ("sub", "(local.get $old) (local.get $v) (T.sub)", |old, v| old.wrapping_sub(v)),
+        // Not what an instruction does: the loop stays.
+        ("sub from", "(local.get $v) (local.get $old) (T.sub)", |old, v| v.wrapping_sub(old)),
+        ("and", "(local.get $old) (T.const -8) (T.and)", |old, _| old & !7),
+        ("or", "(local.get $old) (local.get $v) (T.or)", |old, v| old | v),
+        ("xor", "(local.get $v) (local.get $old) (T.xor)", |old, v| old ^ v),
+    ];
+    let mut text = String::from("(module (memory (export \"memory\") 1)\n");
+    for (name, update, _) in loops {
+        for ty in ["i32", "i64"] {
+            let update = update.replace('T', ty);
+            text += &format!(
+                "(func (export \"{name} {ty}\") (param $at i32) (param $v {ty}) (result {ty}) (local $old {ty})
+                   (loop
+                     (local.get $at) ({ty}.load offset=8) (local.tee $old)
+                     (local.get $at) (local.get $old) {update} ({ty}.atomic.rmw.cmpxchg offset=8)
+                     ({ty}.ne) (br_if 0))
+                   (local.get $old))\n"
+            );
+        }
+    }
+    let mut wasm = Wasm::new(strategy, &(text + ")"));
+    for (name, _, result) in loops {
+        for (ty, size) in [("i32", 4), ("i64", 8)] {
+            let value = |bits: u64| match size {
+                4 => Val::I32(bits as i32),
+                _ => Val::I64(bits.cast_signed()),
+            };
+            let mask = u64::MAX >> (64 - 8 * size);
+            let name = format!("{name} {ty}");
+            let mut old = 0x1234_5678_9abc_def0_u64;
+            for round in 0..WARM as u64 {
+                let v = round.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                wasm.memory().write(24, &old.to_le_bytes()).unwrap();
+                let got = wasm.call(&name, &[address(16), value(v)]).unwrap();
+                assert_eq!(format!("{got:?}"), format!("{:?}", [value(old)]), "{name}");
+                let mut now = [0; 8];
+                wasm.memory().read(24, &mut now).unwrap();
+                let expected = old & !mask | result(old, v) & mask;
+                assert_eq!(u64::from_le_bytes(now), expected, "{name} of {old:#x} and {v:#x}");
+                for (at, trap) in [
+                    (1, TrapCode::UnalignedAtomic),
+                    (PAGE - 8, TrapCode::MemoryOutOfBounds),
+                    (PAGE - 8 - size + 1, TrapCode::MemoryOutOfBounds),
+                    (0xffff_ffff, TrapCode::MemoryOutOfBounds),
+                ] {
+                    let got = wasm.call(&name, &[address(at), value(v)]);
+                    assert_eq!(got.unwrap_err(), trap, "{name} at {at:#x}");
+                }
+                old = expected;
+            }
+        }
+    }
+}
+
 /// The value is loaded, but the result does not depend on it.
 fn loads_that_change_nothing_trap(strategy: &str) {
     let uses = [
@@ -551,6 +615,7 @@ fn a_threads_last_stores_are_seen(strategy: &str) {
 }
 
 per_strategy!(
+    exchange_loops_are_as_they_were_written,
     unused_loads_trap,
     loads_that_change_nothing_trap,
     stores_that_straddle_the_end_write_nothing,

@@ -3,9 +3,12 @@
 //! Linking libLLVM, in either way, costs every start of the program 5 to 16 ms. So nothing links it: the C API's functions
 //! are stubs (`llvm_stubs.s`) that jump through slots, and [`load`] fills the slots from a library that it opens. Every
 //! type of this crate that calls LLVM calls [`load`] in its constructor; before, a stub would jump to address 0.
+//!
+//! Best is the library that the crate's build script makes, with nothing in it but what is used here. It stands beside the program, or
+//! beside the library that this crate is part of.
 
-use std::ffi::{CStr, CString, c_char, c_void};
-use std::os::unix::ffi::OsStringExt;
+use std::ffi::{CStr, CString, OsStr, c_char, c_void};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
@@ -30,6 +33,9 @@ pub const LLVM_MAJOR: u32 = 22;
 
 /// The environment variable that names the library to load, instead of the usual places.
 pub const LLVM_VARIABLE: &str = "UPDRAFT_LLVM";
+
+/// Made by the build script.
+const OWN_LIBRARY: &str = "libupdraft-llvm.so";
 
 const USUAL_PLACES: [&CStr; 4] = [
     c"libLLVM.so.22.1",
@@ -92,7 +98,15 @@ fn load_once() -> Result<LlvmInfo, LoadError> {
         Some(path) => {
             open(&CString::new(path.into_vec()).expect("the environment holds no zero bytes"))
         }
-        None => open_first(&USUAL_PLACES),
+        None => match own_library().map(|path| open(&path)) {
+            Some(Ok(handle)) => Ok(handle),
+            own => {
+                if let Some(Err(reason)) = own {
+                    tracing::debug!(reason, "the library beside the program cannot be used");
+                }
+                open_first(&USUAL_PLACES)
+            }
+        },
     }
     .map_err(|reason| LoadError::NotFound { reason })?;
     let info = identify(handle)?;
@@ -109,6 +123,33 @@ fn load_once() -> Result<LlvmInfo, LoadError> {
     }
     presence::guard_exit();
     Ok(info)
+}
+
+/// The library that was made for this crate, if it is there: in the folder of the program or library whose part this code is, or, for
+/// cargo's tests, benches and examples, in the one above.
+fn own_library() -> Option<CString> {
+    let folder = own_file()?;
+    let found = folder.ancestors().skip(1).take(2).map(|folder| folder.join(OWN_LIBRARY));
+    let path = found.into_iter().find(|path| path.exists())?;
+    CString::new(path.into_os_string().into_vec()).ok()
+}
+
+/// The file that this code was loaded from.
+fn own_file() -> Option<PathBuf> {
+    // SAFETY: `dladdr` fills in what it finds, and the name lives as long as this code; `getauxval` only reads a number.
+    unsafe {
+        let mut place: libc::Dl_info = std::mem::zeroed();
+        if libc::dladdr(own_file as *const c_void, &raw mut place) == 0 {
+            return None;
+        }
+        // The program's headers follow on the header of its file. Its name is only what it was called by.
+        let headers = libc::getauxval(libc::AT_PHDR) as usize;
+        let is_program = headers.checked_sub(place.dli_fbase as usize).is_some_and(|by| by < 4096);
+        if is_program || place.dli_fname.is_null() {
+            return std::env::current_exe().ok();
+        }
+        Some(PathBuf::from(OsStr::from_bytes(CStr::from_ptr(place.dli_fname).to_bytes())))
+    }
 }
 
 fn open_first(places: &[&CStr]) -> Result<*mut c_void, String> {
@@ -203,6 +244,9 @@ mod tests {
         assert!(info.path.exists(), "{}", info.path.display());
         assert_eq!(load(), Ok(info));
         assert_eq!(inkwell::support::get_llvm_version(), info.version);
+        if let (Some(own), None) = (own_library(), std::env::var_os(LLVM_VARIABLE)) {
+            assert_eq!(info.path.as_os_str().as_bytes(), own.as_bytes());
+        }
     }
 
     #[test]

@@ -114,7 +114,12 @@ impl<'c> Translator<'_, 'c, '_> {
         store.set_volatile(self.unit.options.exact_traps).map_err(internal)
     }
 
-    fn modify(&mut self, memarg: &MemArg, narrow: IntType<'c>, op: AtomicRMWBinOp) -> Result<()> {
+    pub(super) fn modify(
+        &mut self,
+        memarg: &MemArg,
+        narrow: IntType<'c>,
+        op: AtomicRMWBinOp,
+    ) -> Result<()> {
         let operand = self.pop_int()?;
         let value = self.narrowed(operand, narrow)?;
         let place = self.atomic_place(memarg, narrow)?;

@@ -386,6 +386,9 @@ impl<'c, 'e> Translator<'_, 'c, 'e> {
         let signature = self.signature(ty);
         let ordinal = self.next_loop;
         self.next_loop += 1;
+        if self.shape != (Shape::Osr { index: ordinal }) && self.exchange_loop(ty)? {
+            return Ok(());
+        }
         let params = self.pop_many(signature.params.len())?;
         let height = self.stack.len();
         let header = self.new_join(signature.params)?;

@@ -14,6 +14,7 @@ mod convert;
 mod counted;
 mod entry;
 mod exceptions;
+mod exchange_loop;
 mod memory;
 mod numeric;
 mod osr;
