@@ -22,7 +22,7 @@ fn function<'a>(stats: &'a Value, name: &str) -> &'a Value {
 }
 
 /// `_start` is one loop, which goes on until the clock says that it ran for so many seconds. It is never called again, so only
-/// on-stack replacement can lift it.
+/// on-stack replacement can lift it. It is large enough for its calls not to be taken for granted.
 #[cfg(feature = "llvm")]
 fn long_loop(seconds: u32) -> tempfile::TempPath {
     wat_file(&format!(
@@ -41,7 +41,9 @@ fn long_loop(seconds: u32) -> tempfile::TempPath {
                 (local.set $sum (i32.add (i32.mul (local.get $sum) (i32.const 31)) (local.get $i)))
                 (br_if $work (local.tee $i (i32.sub (local.get $i) (i32.const 1)))))
               (i32.store (i32.const 64) (local.get $sum))
-              (br_if $turns (i64.lt_s (call $now) (local.get $until))))))"#
+              (br_if $turns (i64.lt_s (call $now) (local.get $until))))
+            {nops}))"#,
+        nops = "nop ".repeat(100)
     ))
 }
 
@@ -54,6 +56,10 @@ fn a_running_loop_reaches_the_full_tier() {
     let main = function(&stats, "main");
     assert_eq!(main["tier"], "full", "{main:#}");
     assert!(main["osr_entries"].as_u64().unwrap() > 0, "{main:#}");
+    for tier in ["quick", "full"] {
+        let compiles = &main["compiled"][tier]["compiles"];
+        assert_eq!(*compiles, 1, "an entry into the loop, and no code for calls: {main:#}");
+    }
     assert!(main["compiled"]["full"]["seconds"].as_f64().unwrap() > 0.0, "{main:#}");
     assert!(main["compiled"]["full"]["bytes"].as_u64().unwrap() > 0, "{main:#}");
     assert!(stats["osr_entries"].as_u64().unwrap() > 0);

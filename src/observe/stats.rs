@@ -84,7 +84,10 @@ impl ProcessStats {
         for (state, index) in
             code.functions.iter().zip(0..).skip(module.env.imported_functions as usize)
         {
-            let (tier, heat) = (state.tier(), state.heat());
+            let is_made = |tier: &Tier| costs.contains_key(&(index, *tier));
+            let made = [Tier::Full, Tier::Quick].into_iter().find(is_made);
+            let tier = state.tier().max(made.unwrap_or(Tier::Interp));
+            let heat = state.heat();
             let osr_entries = osr.get(&index).copied().unwrap_or(0);
             let compiled: BTreeMap<String, CompileCost> = [Tier::Quick, Tier::Full]
                 .iter()

@@ -10,7 +10,9 @@ use crate::vm::sys::Framings;
 use dashmap::DashMap;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{
+    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
 use std::sync::{Mutex, OnceLock, RwLock};
 use std::time::Duration;
 #[cfg(feature = "llvm")]
@@ -54,12 +56,15 @@ impl std::fmt::Display for Tier {
 const REQUESTED_QUICK: u8 = 1;
 const REQUESTED_FULL: u8 = 2;
 const FAILED: u8 = 4;
+const CALLED: u8 = 8;
 
 /// What is known of one function.
 #[derive(Default)]
 pub(crate) struct FunctionState {
     /// Time spent in it, in interpreted operators.
     heat: AtomicU64,
+    /// Entries into its running loops.
+    entries: AtomicU32,
     /// The best tier that was published.
     tier: AtomicU8,
     requests: AtomicU8,
@@ -87,14 +92,39 @@ impl FunctionState {
         self.requests.fetch_or(FAILED, Ordering::Relaxed);
     }
 
+    /// Whether it was seen to be called often enough for its calls to count.
+    pub fn called(&self) -> bool {
+        self.requests.load(Ordering::Relaxed) & CALLED != 0
+    }
+
+    pub fn set_called(&self) {
+        if !self.called() {
+            self.requests.fetch_or(CALLED, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that one of its loops was entered; how often that was.
+    pub fn note_entry(&self) -> u32 {
+        self.entries.fetch_add(1, Ordering::Relaxed).saturating_add(1)
+    }
+
+    /// Nobody asks for a tier any more.
+    pub fn withdraw(&self, tier: Tier) {
+        self.requests.fetch_and(!request_bit(tier), Ordering::Relaxed);
+    }
+
     /// Notes that a tier is being asked for; true the first time.
     pub fn request(&self, tier: Tier) -> bool {
-        let bit = if tier == Tier::Full { REQUESTED_FULL } else { REQUESTED_QUICK };
+        let bit = request_bit(tier);
         self.requests.fetch_or(bit, Ordering::Relaxed) & (bit | FAILED) == 0
     }
 }
 
-/// An entry into a loop.
+fn request_bit(tier: Tier) -> u8 {
+    if tier == Tier::Full { REQUESTED_FULL } else { REQUESTED_QUICK }
+}
+
+/// A loop in which a budget was spent, and its entries.
 #[derive(Debug, Default)]
 pub(crate) struct OsrState {
     pub quick: AtomicPtr<u8>,
@@ -102,6 +132,10 @@ pub(crate) struct OsrState {
     /// Tiers that were asked for, as in [`FunctionState`].
     requests: AtomicU8,
     pub entries: AtomicU64,
+    /// How often a budget was spent in it.
+    pub samples: AtomicU32,
+    /// The function's heat when that happened last.
+    pub last: AtomicU64,
 }
 
 impl OsrState {
@@ -181,6 +215,9 @@ pub(crate) struct CodeStore {
     invokers: Box<[AtomicPtr<u8>]>,
     stubs: Box<[AtomicBool]>,
     pub osr: DashMap<(u32, u32), OsrState>,
+    /// By function and tier: the heat before which no further entry into its loops is asked for. All ones while one, or the
+    /// function, is being made.
+    loops_from: DashMap<(u32, Tier), u64>,
     /// If calls are counted.
     pub calls: Option<Calls>,
     pub costs: Mutex<BTreeMap<(u32, Tier), CompileCost>>,
@@ -209,6 +246,7 @@ impl CodeStore {
             invokers: env.types.iter().map(|_| AtomicPtr::default()).collect(),
             stubs: env.types.iter().map(|_| AtomicBool::default()).collect(),
             osr: DashMap::with_shard_amount(4),
+            loops_from: DashMap::with_shard_amount(4),
             costs: Mutex::default(),
             ranges: RwLock::default(),
             instances: AtomicUsize::new(0),
@@ -273,10 +311,76 @@ impl CodeStore {
         state.slot(tier).store(address as *mut u8, Ordering::Release);
     }
 
-    /// Notes that an entry into a loop is being asked for; true the first time.
-    pub fn request_osr(&self, func: u32, index: u32, tier: Tier) -> bool {
+    /// A budget was spent in a loop: its best entry of at least this tier, and the entry's tier.
+    pub fn sample_loop(&self, func: u32, index: u32, least: Tier) -> Option<(Tier, *const u8)> {
+        let sample = |state: &OsrState| {
+            state.samples.fetch_add(1, Ordering::Relaxed);
+            state.last.store(self.functions[func as usize].heat(), Ordering::Relaxed);
+            let entry = state.entry(least)?;
+            state.entries.fetch_add(1, Ordering::Relaxed);
+            Some(entry)
+        };
+        if let Some(state) = self.osr.get(&(func, index)) {
+            return sample(&state);
+        }
+        sample(&self.osr.entry((func, index)).or_default())
+    }
+
+    /// Whether entries into the function's loops may be asked for at this heat.
+    pub fn may_begin_loop(&self, func: u32, tier: Tier, heat: u64) -> bool {
+        self.loops_from.get(&(func, tier)).is_none_or(|from| heat >= *from)
+    }
+
+    /// Whether an entry into a loop may be asked for at this heat of the function. If so, it must be, for it is noted, and others
+    /// wait until [`CodeStore::release_loops`].
+    pub fn begin_loop(&self, func: u32, index: u32, tier: Tier, heat: u64) -> bool {
+        let mut from = self.loops_from.entry((func, tier)).or_default();
+        if heat < *from {
+            return false;
+        }
         let state = self.osr.entry((func, index)).or_default();
-        state.requests.fetch_or(1 << tier as u8, Ordering::Relaxed) & 1 << tier as u8 == 0
+        let bit = request_bit(tier);
+        if state.requests.fetch_or(bit, Ordering::Relaxed) & bit != 0 {
+            return false;
+        }
+        *from = u64::MAX;
+        true
+    }
+
+    /// No entry into the function's loops is asked for until [`CodeStore::release_loops`].
+    pub fn hold_loops(&self, func: u32, tier: Tier) {
+        self.loops_from.insert((func, tier), u64::MAX);
+    }
+
+    /// Further entries into the function's loops may be asked for once it has gathered so much more heat.
+    pub fn release_loops(&self, func: u32, tier: Tier, more: u64) {
+        if let Some(mut from) = self.loops_from.get_mut(&(func, tier)) {
+            *from = self.functions[func as usize].heat().saturating_add(more);
+        }
+    }
+
+    /// Whether an entry into the loop was asked for.
+    pub fn is_loop_requested(&self, func: u32, index: u32, tier: Tier) -> bool {
+        let state = self.osr.get(&(func, index));
+        state.is_some_and(|s| s.requests.load(Ordering::Relaxed) & request_bit(tier) != 0)
+    }
+
+    /// How often a budget was spent in the loop.
+    pub fn loop_samples(&self, func: u32, index: u32) -> u32 {
+        self.osr.get(&(func, index)).map_or(0, |state| state.samples.load(Ordering::Relaxed))
+    }
+
+    /// How much heat the function has gathered since a budget was last spent in the loop.
+    pub fn heat_outside(&self, func: u32, index: u32) -> u64 {
+        let last = self.osr.get(&(func, index)).map_or(0, |s| s.last.load(Ordering::Relaxed));
+        self.functions[func as usize].heat().saturating_sub(last)
+    }
+
+    /// Nobody asks for the entry any more.
+    pub fn withdraw_loop(&self, func: u32, index: u32, tier: Tier) {
+        if let Some(state) = self.osr.get(&(func, index)) {
+            state.requests.fetch_and(!request_bit(tier), Ordering::Relaxed);
+        }
     }
 
     pub fn add_range(&self, start: usize, range: CodeRange) {

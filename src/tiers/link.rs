@@ -108,6 +108,9 @@ pub(crate) fn compile(compiler: &mut Compiler, request: &Request) -> Result<(), 
         }
     }
     code.keep(linked);
+    for func in request.compiled() {
+        code.release_loops(func, request.tier, request.pause(func));
+    }
     event!(
         "compiled",
         functions = ?request.functions,

@@ -14,6 +14,7 @@ mod calls;
 mod code;
 #[cfg(feature = "llvm")]
 mod link;
+mod loops;
 mod queue;
 mod service;
 mod strategy;
@@ -146,11 +147,11 @@ pub(crate) fn interpreted(
             }
             let tier = if choice & 8 == 0 { Tier::Quick } else { Tier::Full };
             compile_now(thread, module, tier, func, index)?;
-            Ok(index.and_then(|index| take_entry(thread.id, module, func, index, tier)))
+            Ok(index.and_then(|index| take_entry(thread.id, module, func, index, (tier, units))))
         }
         Strategy::Tiered => {
-            let entry =
-                index.and_then(|index| take_entry(thread.id, module, func, index, Tier::Quick));
+            let entry = index
+                .and_then(|index| take_entry(thread.id, module, func, index, (Tier::Quick, units)));
             let compiler = module.engine.compiler();
             if entry.is_none() && compiler.is_worth_starting(units, config.tuning.first_heat) {
                 ask(thread.id, module, func, index, heat, Tier::Interp);
@@ -179,11 +180,11 @@ pub(crate) fn quick(
                 return None;
             }
             compile_now(thread, module, Tier::Full, func, index).ok()?;
-            index.and_then(|index| take_entry(thread.id, module, func, index, Tier::Full))
+            index.and_then(|index| take_entry(thread.id, module, func, index, (Tier::Full, units)))
         }
         Strategy::Tiered => {
-            let entry =
-                index.and_then(|index| take_entry(thread.id, module, func, index, Tier::Full));
+            let entry = index
+                .and_then(|index| take_entry(thread.id, module, func, index, (Tier::Full, units)));
             if entry.is_none() {
                 ask(thread.id, module, func, index, heat, Tier::Quick);
             }
@@ -201,18 +202,26 @@ pub(crate) fn first_call_in(thread: u32, module: &Module, func: u32, tier: u32) 
     }
 }
 
+/// A budget was spent in a loop: the entry to go on in, of at least this tier, if there is one. A function that is often entered so is
+/// worth code of its own.
 fn take_entry(
     thread: u32,
     module: &Module,
     func: u32,
     index: u32,
-    least: Tier,
+    (least, units): (Tier, u64),
 ) -> Option<*const u8> {
-    let state = module.code.osr.get(&(func, index))?;
-    let (tier, entry) = state.entry(least)?;
-    state.entries.fetch_add(1, Ordering::Relaxed);
+    let (tier, entry) = module.code.sample_loop(func, index, least)?;
     let name = || module.function_name(func);
     event!("osr", thread, func, name = %name(), "loop" = index, %tier, "on-stack replacement");
+    if module.engine.config().strategy == Strategy::Tiered {
+        let state = &module.code.functions[func as usize];
+        let lost = u64::from(state.note_entry()) * units;
+        if lost >= compile_threshold(module, func, Tier::Quick) {
+            state.set_called();
+            ask_function(thread, module, func, lost, state.tier());
+        }
+    }
     Some(entry)
 }
 
@@ -224,46 +233,74 @@ fn submit(thread: u32, request: Request) {
     engine.compiler().submit(request);
 }
 
-/// Asks for the tier that this heat is worth, if it is above `current`.
+/// Asks for what this heat is worth: code of a tier above `current` for the function, or for the loop that is running.
+///
+/// One of them, for each is as much work, and as a rule one is enough. A function whose budgets were all spent in loops is called
+/// so seldom that what a call runs until its next spent budget does not count, so it gets an entry into a loop; another gets code for
+/// its next call. What goes on without is worth a further compile when it has gathered as much heat again.
 fn ask(thread: u32, module: &Module, func: u32, index: Option<u32>, heat: u64, current: Tier) {
-    let body = module.env.body(func).len();
-    let tuning = &module.engine.config().tuning;
-    let tier = match heat {
-        _ if heat >= threshold(tuning, Tier::Full, body) => Tier::Full,
-        _ if heat >= threshold(tuning, Tier::Quick, body) => Tier::Quick,
-        _ => return,
-    };
     let state = &module.code.functions[func as usize];
-    if tier <= current || state.failed() {
+    if state.failed() {
         return;
     }
-    let mut request = Request::new(module, tier, heat);
-    if state.tier() < tier {
-        if !state.request(tier) {
-            // On its way. What is called often will not need entries into its other loops.
+    let Some(index) = index else {
+        state.set_called();
+        ask_function(thread, module, func, heat, current);
+        return;
+    };
+    let is_called = state.called() || module.env.body(func).len() as u64 <= tuning::SMALLEST_BODY;
+    if is_called && ask_function(thread, module, func, heat, current) {
+        return;
+    }
+    for tier in [Tier::Full, Tier::Quick] {
+        let is_better = tier > current && tier >= state.tier();
+        let is_hot = heat >= compile_threshold(module, func, tier);
+        if !is_better || !is_hot || !module.code.may_begin_loop(func, tier, heat) {
+            continue;
+        }
+        let Some(entry) = loops::best_entry(module, func, index, tier) else { continue };
+        if module.code.begin_loop(func, entry, tier, heat) {
+            let mut request = Request::new(module, tier, heat);
+            request.osr.push((func, entry));
+            hot(thread, &request, func, Some(entry));
+            submit(thread, request);
             return;
         }
-        request.functions.push(func);
     }
-    if let Some(index) = index
-        && module.code.request_osr(func, index, tier)
-    {
-        request.osr.push((func, index));
-    }
-    if !request.functions.is_empty() || !request.osr.is_empty() {
-        let name = || module.function_name(func);
-        event!(
-            "heat",
-            thread, func, name = %name(), "loop" = index, %tier, heat,
-            threshold = threshold(tuning, tier, body), "hot"
-        );
-        if body > tuning::LARGE_BODY && !request.functions.is_empty() && !request.osr.is_empty() {
-            let mut entry = Request::new(module, tier, heat);
-            entry.osr = std::mem::take(&mut request.osr);
-            submit(thread, entry);
+}
+
+/// Asks for code of the function, if the heat is worth a tier above `current`; false if there is no need to.
+fn ask_function(thread: u32, module: &Module, func: u32, heat: u64, current: Tier) -> bool {
+    let state = &module.code.functions[func as usize];
+    let mut is_asked = false;
+    for tier in [Tier::Quick, Tier::Full] {
+        let is_wanted = tier > current.max(state.tier());
+        if !is_wanted || heat < compile_threshold(module, func, tier) || !state.request(tier) {
+            continue;
         }
+        module.code.hold_loops(func, tier);
+        let mut request = Request::new(module, tier, heat);
+        request.functions.push(func);
+        hot(thread, &request, func, None);
         submit(thread, request);
+        is_asked = true;
     }
+    is_asked
+}
+
+fn compile_threshold(module: &Module, func: u32, tier: Tier) -> u64 {
+    threshold(&module.engine.config().tuning, tier, module.env.body(func).len())
+}
+
+/// Reports that a function is worth what is requested.
+fn hot(thread: u32, request: &Request, func: u32, index: Option<u32>) {
+    let (module, tier, heat) = (&request.module, request.tier, request.heat);
+    let name = || module.function_name(func);
+    event!(
+        "heat",
+        thread, func, name = %name(), "loop" = index, %tier, heat,
+        threshold = compile_threshold(module, func, tier), "hot"
+    );
 }
 
 #[cfg(all(test, feature = "llvm"))]

@@ -1,7 +1,7 @@
 //! The compile queue: requests in order of urgency, and the threads that serve it.
 
 use super::code::{Tier, threshold};
-use super::tuning;
+use super::{quantum, tuning};
 use crate::module::Module;
 use crate::vm::sys::futex;
 use std::cmp::Reverse;
@@ -62,17 +62,67 @@ impl Request {
         self.osr.retain(|(f, _)| *f != func);
     }
 
+    /// The functions that it is about.
+    pub fn compiled(&self) -> impl Iterator<Item = u32> {
+        self.functions.iter().copied().chain(self.osr.iter().map(|(func, _)| *func))
+    }
+
     /// Marks all that was asked for as impossible.
     pub fn set_failed(&self) {
-        for func in self.functions.iter().chain(self.osr.iter().map(|(func, _)| func)) {
-            self.module.code.functions[*func as usize].set_failed();
+        for func in self.compiled() {
+            self.module.code.functions[func as usize].set_failed();
         }
     }
 
-    /// Whether the compile is still wanted, and what of it: better code may have come meanwhile.
+    /// Makes as if nothing had been asked for, so that it can be again.
+    fn withdraw(&self) {
+        let code = &self.module.code;
+        for func in &self.functions {
+            code.functions[*func as usize].withdraw(self.tier);
+        }
+        for (func, index) in &self.osr {
+            code.withdraw_loop(*func, *index, self.tier);
+        }
+        for func in self.compiled() {
+            code.release_loops(func, self.tier, 0);
+        }
+    }
+
+    /// Heat that a function must gather, after it was compiled, before a further entry into its loops is asked for: what the compile
+    /// cost. None if the loop that was compiled is over: then the entry is of no use to what runs.
+    pub fn pause(&self, func: u32) -> u64 {
+        let is_over = |(owner, index): &(u32, u32)| *owner == func && self.is_over(func, *index);
+        match self.tier {
+            _ if self.osr.iter().any(is_over) => 0,
+            Tier::Full => self.threshold(func).saturating_mul(tuning::FULL_URGENCY_DIVISOR),
+            _ => self.threshold(func),
+        }
+    }
+
+    fn threshold(&self, func: u32) -> u64 {
+        let body = self.module.env.body(func).len();
+        threshold(&self.module.engine.config().tuning, self.tier, body)
+    }
+
+    /// Whether the function has gone on without a budget spent in this loop, for as long as it took to be worth this tier.
+    fn is_over(&self, func: u32, index: u32) -> bool {
+        let config = self.module.engine.config();
+        let chance = quantum(config) as u64 * tuning::LOOP_IS_OVER;
+        self.module.code.heat_outside(func, index) > self.threshold(func).max(chance)
+    }
+
+    /// Whether the compile is still wanted, and what of it: better code may have come meanwhile, or the loop may be over.
     fn drop_outdated(&mut self) {
         if self.waiter.is_some() {
             return;
+        }
+        for (func, index) in std::mem::take(&mut self.osr) {
+            if self.is_over(func, index) {
+                self.module.code.withdraw_loop(func, index, self.tier);
+                self.module.code.release_loops(func, self.tier, 0);
+            } else {
+                self.osr.push((func, index));
+            }
         }
         let (code, tier) = (&self.module.code, self.tier);
         self.functions.retain(|func| code.functions[*func as usize].tier() < tier);
@@ -81,23 +131,19 @@ impl Request {
 
     /// Bytes of the bodies to compile.
     fn bytes(&self) -> usize {
-        let functions = self.functions.iter().chain(self.osr.iter().map(|(func, _)| func));
-        functions.map(|func| self.module.env.body(*func).len()).sum()
+        self.compiled().map(|func| self.module.env.body(func).len()).sum()
     }
 
     /// Waited for first, then what gains most for the time that it takes to compile, then the oldest. Whatever waits goes on
     /// gathering heat, so that nothing hot waits behind much that is only warm.
     fn urgency(&self) -> (bool, u64, Reverse<u64>) {
-        let function = self.functions.first().or(self.osr.first().map(|(func, _)| func));
-        let gain = function.map_or(0, |func| {
-            let tuning = &self.module.engine.config().tuning;
-            let body = self.module.env.body(*func).len();
-            let threshold = u128::from(threshold(tuning, self.tier, body).max(1));
+        let gain = self.compiled().next().map_or(0, |func| {
+            let threshold = u128::from(self.threshold(func).max(1));
             let cost = match self.tier {
                 Tier::Full => threshold * u128::from(tuning::FULL_URGENCY_DIVISOR),
                 _ => threshold,
             };
-            let heat = self.module.code.functions[*func as usize].heat();
+            let heat = self.module.code.functions[func as usize].heat();
             ((u128::from(heat) << 16) / cost) as u64
         });
         (self.waiter.is_some(), gain, Reverse(self.number))
@@ -234,6 +280,7 @@ impl Queue {
         let dropped: Vec<_> = state.requests.extract_if(.., |request| !keep(request)).collect();
         drop(state);
         for request in dropped {
+            request.withdraw();
             if let Some(waiter) = request.waiter {
                 waiter.finish();
             }
@@ -323,6 +370,55 @@ mod tests {
         assert_eq!(popped(&queue), (Tier::Full, vec![1]));
         assert_eq!(popped(&queue), (Tier::Quick, vec![2]));
         assert_eq!(popped(&queue), (Tier::Quick, vec![0]));
+    }
+
+    /// A module with a function of two loops in a row.
+    fn loops() -> Module {
+        let engine = Engine::new(Config { strategy: Strategy::Interp, ..Config::default() });
+        Module::new(&engine, "(module (func (loop) (loop)))").expect("it is valid")
+    }
+
+    fn loop_request(module: &Module, tier: Tier, index: u32) -> Request {
+        let heat = module.code.functions[0].heat();
+        assert!(module.code.begin_loop(0, index, tier, heat));
+        let mut request = Request::new(module, tier, heat);
+        request.osr.push((0, index));
+        request
+    }
+
+    #[test]
+    fn a_loop_that_is_over_is_not_compiled_and_can_be_asked_for_again() {
+        let (module, queue) = (loops(), Queue::default());
+        let code = &module.code;
+        charge(&module, Tier::Full, 0, 1);
+        assert!(code.sample_loop(0, 0, Tier::Quick).is_none());
+        queue.push(loop_request(&module, Tier::Full, 0), 1);
+        let heat = code.functions[0].heat();
+        assert!(!code.begin_loop(0, 1, Tier::Full, heat), "one at a time");
+        charge(&module, Tier::Full, 0, 9);
+        assert!(code.sample_loop(0, 1, Tier::Quick).is_none());
+        queue.push(request(&module, Tier::Full, 0), 1);
+        let served = queue.pop().expect("the function is left");
+        assert_eq!((&*served.functions, &*served.osr), (&[0][..], &[][..]));
+        queue.push(loop_request(&module, Tier::Full, 1), 1);
+        assert_eq!(queue.pop().expect("it runs").osr, [(0, 1)]);
+        code.release_loops(0, Tier::Full, 10);
+        let heat = code.functions[0].heat();
+        assert!(!code.begin_loop(0, 0, Tier::Full, heat + 9));
+        assert!(code.begin_loop(0, 0, Tier::Full, heat + 10));
+    }
+
+    #[test]
+    fn what_was_cancelled_can_be_asked_for_again() {
+        let (module, queue) = (loops(), Queue::default());
+        let function = &module.code.functions[0];
+        assert!(function.request(Tier::Quick) && !function.request(Tier::Quick));
+        queue.push(request(&module, Tier::Quick, 0), 1);
+        queue.push(loop_request(&module, Tier::Full, 0), 1);
+        queue.cancel(&module);
+        assert_eq!(queue.len(), 0);
+        assert!(function.request(Tier::Quick));
+        loop_request(&module, Tier::Full, 0);
     }
 
     #[test]

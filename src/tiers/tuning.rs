@@ -36,9 +36,12 @@ pub(crate) const QUICK_BATCH_BYTES: usize = 4_000;
 /// is the same share of its own threshold.
 pub(crate) const FULL_URGENCY_DIVISOR: u64 = 4;
 
-/// Bodies larger than this many bytes get the entry into a running loop in a request of its own, before the function: it is what the
-/// thread waits for, and each is as much work.
-pub(crate) const LARGE_BODY: usize = 4_000;
+/// A loop around the running one is entered rather than it if at least one in so many budgets was spent there. It is entered somewhat later, but takes
+/// no copies of the loops around the inner one, which make up half of such an entry's code.
+pub(crate) const OUTER_LOOP_ONE_IN: u32 = 256;
+
+/// Budgets that must be spent elsewhere in a function before one of its loops may be taken to be over.
+pub(crate) const LOOP_IS_OVER: u64 = 64;
 
 /// Seconds after which a compile thread without work ends.
 pub(crate) const WORKER_IDLE_SECONDS: u64 = 5;
