@@ -18,7 +18,7 @@ use crate::vm::quota::InstanceShare;
 use crate::vm::refs::FuncTarget;
 use crate::vm::{InstanceData, LinearMemory, Table as VmTable};
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use updraft_jit::abi::{Ref, TrapCode};
 use wasmparser::{MemoryType, TableType};
 
@@ -44,6 +44,38 @@ enum Definition {
     Extern(Extern),
 }
 
+/// Functions of a host module that are made when a module imports them: most modules import few of many.
+pub(crate) struct OnDemand {
+    module: &'static str,
+    names: Vec<&'static str>,
+    make: Box<dyn Fn(usize) -> HostFunc + Send + Sync>,
+    made: Box<[OnceLock<Definition>]>,
+}
+
+impl OnDemand {
+    /// Functions of these names. `make` gives the one of an index.
+    pub fn new(
+        module: &'static str,
+        names: Vec<&'static str>,
+        make: impl Fn(usize) -> HostFunc + Send + Sync + 'static,
+    ) -> OnDemand {
+        let made = names.iter().map(|_| OnceLock::new()).collect();
+        OnDemand { module, names, make: Box::new(make), made }
+    }
+
+    fn index(&self, module: &str, name: &str) -> Option<usize> {
+        (module == self.module).then(|| self.names.iter().position(|one| *one == name))?
+    }
+
+    fn find(&self, module: &str, name: &str) -> Option<&Definition> {
+        let index = self.index(module, name)?;
+        Some(self.made[index].get_or_init(|| {
+            let func = HostFunc { outside: false, ..(self.make)(index) };
+            Definition::Host(Arc::new(func))
+        }))
+    }
+}
+
 /// Names and what they are bound to, from which modules are instantiated.
 ///
 /// A linker that holds only host functions and memories serves any number of stores on any threads; functions, tables and
@@ -52,13 +84,19 @@ enum Definition {
 pub struct Linker {
     engine: Engine,
     names: HashMap<String, HashMap<String, Definition>>,
+    /// Looked at after `names`, the last one first.
+    on_demand: Vec<Arc<OnDemand>>,
     /// Serves imports of shared memories that have no definition of their own.
     shared_memory: Option<Arc<LinearMemory>>,
 }
 
 impl std::fmt::Debug for Linker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Linker").field("modules", &self.names.keys()).finish_non_exhaustive()
+        let on_demand: Vec<&str> = self.on_demand.iter().map(|group| group.module).collect();
+        f.debug_struct("Linker")
+            .field("modules", &self.names.keys())
+            .field("on_demand", &on_demand)
+            .finish_non_exhaustive()
     }
 }
 
@@ -66,7 +104,12 @@ impl Linker {
     /// A linker without definitions.
     #[must_use]
     pub fn new(engine: &Engine) -> Linker {
-        Linker { engine: engine.clone(), names: HashMap::new(), shared_memory: None }
+        Linker {
+            engine: engine.clone(),
+            names: HashMap::new(),
+            on_demand: Vec::new(),
+            shared_memory: None,
+        }
     }
 
     /// The engine that it was made for.
@@ -113,6 +156,15 @@ impl Linker {
     pub(crate) fn raw_func(&mut self, module: &str, name: &str, mut func: HostFunc) -> &mut Self {
         func.outside = false;
         self.insert(module, name, Definition::Host(Arc::new(func)))
+    }
+
+    /// Defines functions of the engine's own, as [`Linker::raw_func`] does, that are made when they are needed.
+    pub(crate) fn raw_funcs(&mut self, functions: OnDemand) -> &mut Self {
+        if let Some(names) = self.names.get_mut(functions.module) {
+            names.retain(|name, _| !functions.names.contains(&name.as_str()));
+        }
+        self.on_demand.push(Arc::new(functions));
+        self
     }
 
     /// Defines an item of a store, or a memory.
@@ -246,10 +298,13 @@ impl Linker {
     /// Whether something of this name is defined.
     pub(crate) fn defines(&self, module: &str, name: &str) -> bool {
         self.names.get(module).is_some_and(|names| names.contains_key(name))
+            || self.on_demand.iter().any(|group| group.index(module, name).is_some())
     }
 
     fn find(&self, import: &Import) -> Option<&Definition> {
-        self.names.get(&import.module)?.get(&import.name)
+        let Import { module, name, .. } = import;
+        let named = self.names.get(module).and_then(|names| names.get(name));
+        named.or_else(|| self.on_demand.iter().rev().find_map(|group| group.find(module, name)))
     }
 
     fn bind(
@@ -377,9 +432,16 @@ impl Linker {
                     (ProcessConfig::pthreads)"
                 .into();
         }
-        if let Some(names) = self.names.get(&import.module) {
-            let mut near: Vec<&str> = names.keys().map(String::as_str).collect();
+        let named = self.names.get(&import.module);
+        let on_demand = self.on_demand.iter().filter(|group| group.module == import.module);
+        let mut near: Vec<&str> = named
+            .into_iter()
+            .flat_map(|names| names.keys().map(String::as_str))
+            .chain(on_demand.flat_map(|group| group.names.iter().copied()))
+            .collect();
+        if !near.is_empty() {
             near.sort_unstable();
+            near.dedup();
             let list = near.iter().take(5).copied().collect::<Vec<_>>().join(", ");
             return format!("; {:?} has {} names, such as {list}", import.module, near.len());
         }

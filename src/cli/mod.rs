@@ -11,9 +11,10 @@ mod record;
 mod report;
 mod run;
 mod stats;
+mod warnings;
 mod wast;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::io::Write;
 use std::sync::LazyLock;
 
@@ -45,6 +46,32 @@ enum Command {
     Wast(wast::Args),
 }
 
+/// The same with nothing but `run`: the other commands' flags take as long to make as this one's.
+#[derive(Parser)]
+#[command(name = "updraft", disable_help_subcommand = true)]
+struct RunCli {
+    #[command(subcommand)]
+    command: RunCommand,
+}
+
+#[derive(Subcommand)]
+enum RunCommand {
+    Run(run::Args),
+}
+
+/// The arguments of `updraft run`, if it is that and they are right. Otherwise the whole command line has the message.
+fn run_args() -> Option<run::Args> {
+    if std::env::args_os().nth(1)? != "run" {
+        return None;
+    }
+    let mut command = RunCli::command();
+    let matches = command.try_get_matches_from_mut(std::env::args_os()).ok()?;
+    // To take it apart is of no use.
+    std::mem::forget(command);
+    let RunCommand::Run(args) = RunCli::from_arg_matches(&matches).ok()?.command;
+    Some(args)
+}
+
 /// `--version`, which tells the compiler's version too. Loading LLVM takes a while, so only that flag does it.
 static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
     let llvm = match updraft::llvm_version() {
@@ -64,8 +91,8 @@ pub fn main() -> ! {
         print_out(&format!("updraft {}\n", *LONG_VERSION));
         exit(0);
     }
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let command = match run_args().map_or_else(whole_command, |args| Ok(Command::Run(args))) {
+        Ok(command) => command,
         Err(error) => {
             let _ = error.print();
             if error.kind() == clap::error::ErrorKind::InvalidSubcommand {
@@ -74,12 +101,12 @@ pub fn main() -> ! {
             exit(error.exit_code());
         }
     };
-    let record = match &cli.command {
+    let record = match &command {
         Command::Run(args) => Some(args.record()),
         _ => None,
     };
     start_log(record.as_ref().and_then(record::Record::recorder));
-    let code = match cli.command {
+    let code = match command {
         Command::Run(args) => run::main(args, record.expect("it was made for this command")),
         Command::Bench(args) => bench::main(&args),
         Command::Compare(args) => compare::main(&args),
@@ -90,11 +117,20 @@ pub fn main() -> ! {
     exit(code)
 }
 
+fn whole_command() -> Result<Command, clap::Error> {
+    Cli::try_parse().map(|cli| cli.command)
+}
+
 /// Logs go to standard error: warnings, or what UPDRAFT_LOG asks for. The recorder hears the tiers' events, whatever that is.
 fn start_log(recorder: Option<&updraft::TraceRecorder>) {
     use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
-    let filter = EnvFilter::try_from_env("UPDRAFT_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
     let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    if recorder.is_none() && !terminal && std::env::var_os("UPDRAFT_LOG").is_none() {
+        // Nothing else is set up, so this cannot fail.
+        let _ = tracing::subscriber::set_global_default(warnings::Warnings);
+        return;
+    }
+    let filter = EnvFilter::try_from_env("UPDRAFT_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
     let log = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(terminal)

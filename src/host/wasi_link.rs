@@ -2,8 +2,10 @@
 
 use crate::error::Error;
 use crate::func::{Caller, HostFunc};
-use crate::host::wasi::{FUNCTIONS, GuestMemory, Host, MODULE, WasiCtx, WasiExit, WasiType};
-use crate::linker::Linker;
+use crate::host::wasi::{
+    FUNCTIONS, GuestMemory, Host, MODULE, WasiCtx, WasiExit, WasiFunc, WasiType,
+};
+use crate::linker::{Linker, OnDemand};
 use crate::val::FuncType;
 use std::sync::Arc;
 use wasmparser::ValType;
@@ -12,33 +14,36 @@ use wasmparser::ValType;
 /// the threads of a program do.
 pub fn add_wasi(linker: &mut Linker, wasi: WasiCtx) {
     let wasi = Arc::new(wasi);
-    for function in FUNCTIONS {
-        let wasi = wasi.clone();
-        let types = |types: &[WasiType]| types.iter().map(|ty| value_type(*ty)).collect::<Vec<_>>();
-        let ty = FuncType::new(types(function.params), types(function.results));
-        let params = function.params.len();
-        let func = move |caller: &mut Caller<'_>, slots: &mut [u64]| {
-            if function.needs_memory {
-                check_memory(caller, function.name)?;
+    let names = FUNCTIONS.iter().map(|function| function.name).collect();
+    linker
+        .raw_funcs(OnDemand::new(MODULE, names, move |index| host_func(&FUNCTIONS[index], &wasi)));
+}
+
+fn host_func(function: &'static WasiFunc, wasi: &Arc<WasiCtx>) -> HostFunc {
+    let wasi = wasi.clone();
+    let types = |types: &[WasiType]| types.iter().map(|ty| value_type(*ty)).collect::<Vec<_>>();
+    let ty = FuncType::new(types(function.params), types(function.results));
+    let params = function.params.len();
+    let func = move |caller: &mut Caller<'_>, slots: &mut [u64]| {
+        if function.needs_memory {
+            check_memory(caller, function.name)?;
+        }
+        let mut args = [0; 16];
+        for ((arg, slot), ty) in args.iter_mut().zip(&*slots).zip(function.params) {
+            // The high half of an i32's slot is unspecified.
+            *arg = if *ty == WasiType::I32 { slot & 0xffff_ffff } else { *slot };
+        }
+        match (function.call)(&wasi, &Guest { caller }, &args[..params]) {
+            Ok(Some(errno)) => {
+                slots[0] = u64::from(errno);
+                Ok(())
             }
-            let mut args = [0; 16];
-            for ((arg, slot), ty) in args.iter_mut().zip(&*slots).zip(function.params) {
-                // The high half of an i32's slot is unspecified.
-                *arg = if *ty == WasiType::I32 { slot & 0xffff_ffff } else { *slot };
-            }
-            match (function.call)(&wasi, &Guest { caller }, &args[..params]) {
-                Ok(Some(errno)) => {
-                    slots[0] = u64::from(errno);
-                    Ok(())
-                }
-                Ok(None) => Ok(()),
-                Err(WasiExit::Exit(code)) => Err(Error::Exit(code as i32)),
-                Err(WasiExit::Stopped) => Err(Error::Stopped(caller.stopped())),
-            }
-        };
-        let func = HostFunc { ty, func: Box::new(func), outside: false };
-        linker.raw_func(MODULE, function.name, func);
-    }
+            Ok(None) => Ok(()),
+            Err(WasiExit::Exit(code)) => Err(Error::Exit(code as i32)),
+            Err(WasiExit::Stopped) => Err(Error::Stopped(caller.stopped())),
+        }
+    };
+    HostFunc { ty, func: Box::new(func), outside: false }
 }
 
 /// Addresses of preview 1 have 32 bits and lie in memory 0 of the caller.
