@@ -189,7 +189,8 @@ pub(crate) fn write_thread_and_frames(
     }
     const SHOWN: usize = 24;
     for (i, frame) in frames.iter().take(SHOWN).enumerate() {
-        write!(f, "\n  {i:>3}: {}", frame.name)?;
+        // A name may be anything, and is not to change what a terminal shows.
+        write!(f, "\n  {i:>3}: {}", frame.name.replace(char::is_control, " "))?;
         if let Some(offset) = frame.offset {
             write!(f, " @ {offset:#x}")?;
         }

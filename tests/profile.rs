@@ -310,3 +310,44 @@ fn a_profile_that_cannot_be_written_stops_the_run_before_it_begins() {
     assert!(ended.stdout.is_empty(), "{ended}");
     assert!(ended.stderr.contains("cannot write the profile /nonexistent/a.svg"), "{ended}");
 }
+
+#[test]
+fn no_output_is_another_or_the_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("hello.wasm");
+    std::fs::copy(repository("examples/threads/hello.wasm"), &program).expect("a copy");
+    let bytes = std::fs::read(&program).expect("it is there");
+    let both = folder.path().join("both.json");
+    let linked = folder.path().join("linked.json");
+    std::os::unix::fs::symlink(&both, &linked).expect("a link");
+    for (first, second, what) in
+        [(&both, &both, "trace"), (&linked, &both, "trace"), (&both, &program, "program")]
+    {
+        let run = Updraft::run("interp").arg("--trace").arg(first).arg("--report").arg(second);
+        let ended = run.arg(&program).end();
+        assert_eq!(ended.code(), 1, "{ended}");
+        assert!(ended.stdout.is_empty(), "{ended}");
+        assert!(ended.stderr.contains(&format!("the {what} is the same file")), "{ended}");
+    }
+    assert_eq!(std::fs::read(&program).expect("it is there"), bytes, "the program was touched");
+    // Two may go to nowhere.
+    let run = Updraft::run("interp").args(["--trace", "/dev/null", "--report", "/dev/null"]);
+    assert_eq!(run.arg(&program).end().code(), 0);
+}
+
+#[test]
+fn what_cannot_be_written_does_not_keep_the_rest_from_being_written() {
+    let program = repository("examples/threads/hello.wasm");
+    let full = ["--trace", "/dev/full", "--stats-file", "/dev/full"];
+    let command = |paths: [&Path; 3]| {
+        let ended = run("interp", paths).args(full).arg(&program).end();
+        for what in ["trace", "summary"] {
+            let line = format!("updraft: cannot write the {what} /dev/full");
+            assert!(ended.stderr.contains(&line), "{ended}");
+        }
+        ended.code()
+    };
+    let (_, json, svg) = all_forms(command, 1);
+    check_firefox(&json);
+    assert!(svg.contains("</svg>"));
+}

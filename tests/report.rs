@@ -132,6 +132,16 @@ fn what_is_no_trace_is_refused() {
 }
 
 #[test]
+fn a_trace_is_not_replaced_by_its_report() {
+    let file = temporary(".html", "a trace");
+    let ended = Updraft::new(["report".as_ref(), file.as_os_str()]).end();
+    assert_eq!(ended.code(), 1, "{ended}");
+    assert_eq!(std::fs::read_to_string(&*file).expect("it is there"), "a trace");
+    let ended = Updraft::new(["report", "/", "-o", "/dev/null"]).end();
+    assert!(ended.code() == 1 && ended.stderr.contains("/ cannot be read"), "{ended}");
+}
+
+#[test]
 fn a_browser_draws_the_page_of_a_benchmark() {
     let folder = tempfile::tempdir().unwrap();
     let page = folder.path().join("bench.html");

@@ -1,7 +1,8 @@
 //! What a run records for later: a trace, a report, a profile. They are written however the program ends.
 
-use std::fs::File;
-use std::io::Write;
+use std::fs::{File, Metadata};
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -56,20 +57,52 @@ impl Record {
         self.recorder.is_some() || self.profiler.is_some()
     }
 
-    /// Makes the files before the program runs: what cannot be written is not worth the wait.
-    pub fn begin(self) -> Result<Recording, String> {
-        let create = |what: &str, path: PathBuf| match File::create(&path) {
-            Ok(file) => Ok((path, file)),
-            Err(error) => Err(cannot_write(what, &path, &error)),
-        };
+    /// Makes the files before the program runs: what cannot be written is not worth the wait. None of them is the program's, or another's.
+    pub fn begin(self, program: &Path) -> Result<Recording, String> {
+        let mut files = Files(Vec::new());
+        if let Ok(program) = std::fs::metadata(program) {
+            files.add("program", &program).map_err(|error| error.to_string())?;
+        }
         let Record { recorder, profiler, trace, report, profiles } = self;
-        let trace = trace.map(|path| create("trace", path)).transpose()?;
-        let report = report.map(|path| create("report", path)).transpose()?;
+        let trace = trace.map(|path| files.create("trace", path)).transpose()?;
+        let report = report.map(|path| files.create("report", path)).transpose()?;
         let profiles = profiles
             .into_iter()
-            .map(|ProfileFile(path, format)| Ok((format, create("profile", path)?)))
+            .map(|ProfileFile(path, format)| Ok((format, files.create("profile", path)?)))
             .collect::<Result<_, String>>()?;
         Ok(Recording { recorder, profiler, trace, report, profiles })
+    }
+}
+
+/// Files that are in use: what they are, and the system's numbers of them.
+struct Files(Vec<(&'static str, (u64, u64))>);
+
+impl Files {
+    /// Makes a file, which is no other's.
+    fn create(&mut self, what: &'static str, path: PathBuf) -> Result<(PathBuf, File), String> {
+        let made = || {
+            // What is in it goes only when it is known to be none of the others.
+            let file = File::options().write(true).create(true).truncate(false).open(&path)?;
+            let about = file.metadata()?;
+            self.add(what, &about)?;
+            if about.is_file() {
+                file.set_len(0)?;
+            }
+            Ok(file)
+        };
+        let file = { made }().map_err(|error: io::Error| cannot_write(what, &path, &error))?;
+        Ok((path, file))
+    }
+
+    fn add(&mut self, what: &'static str, about: &Metadata) -> io::Result<()> {
+        let numbers = (about.dev(), about.ino());
+        if about.is_file() {
+            if let Some((other, _)) = self.0.iter().find(|(_, known)| *known == numbers) {
+                return Err(io::Error::other(format!("the {other} is the same file")));
+            }
+            self.0.push((what, numbers));
+        }
+        Ok(())
     }
 }
 
@@ -94,32 +127,34 @@ impl Recording {
         self.recorder.is_some()
     }
 
-    /// Writes it all.
+    /// Writes it all. What cannot be written does not keep the rest from being written.
     pub fn end(self, about: &serde_json::Map<String, serde_json::Value>) -> Result<(), String> {
+        let mut failed = Vec::new();
+        let mut note = |what: &str, path: &Path, written: io::Result<()>| {
+            failed.extend(written.err().map(|error| cannot_write(what, path, &error)));
+        };
         if let (Some(recorder), Some((path, mut file))) = (&self.recorder, self.trace) {
-            let written = recorder.write_chrome(&mut file, about);
-            written.map_err(|error| cannot_write("trace", &path, &error))?;
+            note("trace", &path, recorder.write_chrome(&mut file, about));
         }
         if let (Some(recorder), Some((path, mut file))) = (&self.recorder, self.report) {
             let mut trace = Vec::new();
             let page = recorder
                 .write_chrome(&mut trace, about)
-                .map_err(|error| error.to_string())
-                .and_then(|()| updraft::report(&trace[..]).map_err(|error| error.to_string()))?;
-            let written = file.write_all(page.as_bytes());
-            written.map_err(|error| cannot_write("report", &path, &error))?;
+                .and_then(|()| updraft::report(&trace[..]).map_err(io::Error::other));
+            note("report", &path, page.and_then(|page| file.write_all(page.as_bytes())));
         }
-        let Some(profiler) = self.profiler else { return Ok(()) };
-        let program = about.get("program").and_then(serde_json::Value::as_str).unwrap_or_default();
-        for (format, (path, mut file)) in self.profiles {
-            let written = profiler.write(format, program, &mut file);
-            written.map_err(|error| cannot_write("profile", &path, &error))?;
+        if let Some(profiler) = self.profiler {
+            let program = about.get("program").and_then(serde_json::Value::as_str);
+            for (format, (path, mut file)) in self.profiles {
+                let written = profiler.write(format, program.unwrap_or_default(), &mut file);
+                note("profile", &path, written);
+            }
         }
-        Ok(())
+        if failed.is_empty() { Ok(()) } else { Err(failed.join("\nupdraft: ")) }
     }
 }
 
-pub fn cannot_write(what: &str, path: &Path, error: &std::io::Error) -> String {
+pub fn cannot_write(what: &str, path: &Path, error: &io::Error) -> String {
     format!("cannot write the {what} {}: {error}", path.display())
 }
 

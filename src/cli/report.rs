@@ -2,6 +2,7 @@
 
 use super::{fail, print_out};
 use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -15,6 +16,10 @@ pub struct Args {
 }
 
 pub fn main(args: &Args) -> i32 {
+    let output = args.output.clone().unwrap_or_else(|| args.file.with_extension("html"));
+    if same_file(&args.file, &output) {
+        return fail(&format!("the report would replace its trace {}", output.display()));
+    }
     let file = match File::open(&args.file) {
         Ok(file) => file,
         Err(error) => return fail(&format!("cannot read {}: {error}", args.file.display())),
@@ -23,7 +28,6 @@ pub fn main(args: &Args) -> i32 {
         Ok(page) => page,
         Err(error) => return fail(&format!("{} {error}", args.file.display())),
     };
-    let output = args.output.clone().unwrap_or_else(|| args.file.with_extension("html"));
     match write(&output, &page) {
         Ok(()) => {
             print_out(&format!("{}\n", output.display()));
@@ -31,6 +35,11 @@ pub fn main(args: &Args) -> i32 {
         }
         Err(error) => fail(&error),
     }
+}
+
+fn same_file(one: &Path, other: &Path) -> bool {
+    let numbers = |path| std::fs::metadata(path).map(|about| (about.dev(), about.ino())).ok();
+    numbers(one).is_some_and(|known| numbers(other) == Some(known))
 }
 
 /// Writes a page.

@@ -270,7 +270,7 @@ pub fn main(args: Args, record: Record) -> i32 {
 }
 
 fn run(args: &Args, record: Record, interrupts: Option<Interrupts>) -> i32 {
-    let recording = match record.begin() {
+    let recording = match record.begin(&args.file) {
         Ok(recording) => recording,
         Err(error) => return fail(&error),
     };
@@ -318,13 +318,17 @@ fn run(args: &Args, record: Record, interrupts: Option<Interrupts>) -> i32 {
     if let Some(format) = args.stats {
         print_stats(&observer, format);
     }
-    if let Some(path) = &args.stats_file
-        && let Err(error) = std::fs::write(path, stats_text(&observer, &times))
-    {
-        return fail(&cannot_write("summary", path, &error));
+    let summary = args.stats_file.as_ref().map_or(Ok(()), |path| {
+        let written = std::fs::write(path, stats_text(&observer, &times));
+        written.map_err(|error| cannot_write("summary", path, &error))
+    });
+    let recorded = recording.end(&about(args, &engine, &observer, code));
+    let mut failed = None;
+    for error in [summary, recorded].into_iter().filter_map(Result::err) {
+        failed = Some(fail(&error));
     }
-    if let Err(error) = recording.end(&about(args, &engine, &observer, code)) {
-        return fail(&error);
+    if let Some(failed) = failed {
+        return failed;
     }
     // The process ends now, and takes all of it along.
     std::mem::forget((engine, module, observer));

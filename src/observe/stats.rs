@@ -183,7 +183,8 @@ impl fmt::Display for ProcessStats {
                 cost("quick"),
                 cost("full"),
                 function.osr_entries,
-                function.name
+                // A name may be anything, and is not to change what a terminal shows.
+                function.name.replace(char::is_control, " ")
             )?;
         }
         if self.functions.len() > SHOWN {

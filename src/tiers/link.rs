@@ -52,6 +52,7 @@ pub(crate) fn compile(compiler: &mut Compiler, request: &Request) -> Result<(), 
         invoker_known: &|ty| code.has_invoker(ty),
     };
     let start = std::time::Instant::now();
+    compiler.with_lines(code_log::wants_lines());
     let object = compiler.compile(&module.env, &module.bytes, &job).map_err(|e| match e {
         CompileError::Unsupported { func, .. } => Failure::Function(func, e.to_string()),
         CompileError::Ending => Failure::Ending,
@@ -64,7 +65,7 @@ pub(crate) fn compile(compiler: &mut Compiler, request: &Request) -> Result<(), 
     let time = start.elapsed();
     event!("link", symbols = linked.symbols.len(), "linked");
 
-    code_log::loaded(module, compiler, &linked, request.tier);
+    code_log::loaded(module, &linked, object.lines.as_ref(), request.tier);
     let recipe = linked.recipe.clone().map(Arc::new);
     // Whatever code may call must be there before the code itself: stubs and invokers first.
     let mut bytes = 0;

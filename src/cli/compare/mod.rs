@@ -71,10 +71,15 @@ pub struct Args {
 }
 
 pub fn main(args: &Args) -> i32 {
-    let result = match &args.from {
+    // Before anything is measured.
+    let folder = args.output.as_ref().map_or(Ok(()), |folder| {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| format!("cannot make {}: {error}", folder.display()))
+    });
+    let result = folder.and_then(|()| match &args.from {
         Some(file) => read(file),
         None => compare(args),
-    };
+    });
     match result.and_then(|report| show(args, &report)) {
         Ok(()) => 0,
         Err(error) => fail(&error),
@@ -124,10 +129,6 @@ fn compare(args: &Args) -> Result<Report, String> {
         }
     }
     let cpython = args.with_cpython.as_deref().map(Cpython::find).transpose()?;
-    if let Some(folder) = &args.output {
-        std::fs::create_dir_all(folder)
-            .map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
-    }
     let folder = tempfile::tempdir().map_err(|error| format!("no temporary folder: {error}"))?;
     let (contenders, left_out) = gather(args, &programs, folder.path())?;
 

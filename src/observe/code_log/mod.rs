@@ -12,7 +12,7 @@ use crate::tiers::Tier;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use updraft_jit::{Compiler, Linked, Symbol};
+use updraft_jit::{Lines, Linked, Symbol};
 
 /// Who is told about machine code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -29,7 +29,7 @@ pub enum CodeLog {
 }
 
 impl CodeLog {
-    /// Begins to tell. Source lines have code compiled once more, to find them out.
+    /// Begins to tell. Code that is compiled with its source lines takes somewhat longer.
     ///
     /// # Errors
     /// If the file cannot be made.
@@ -102,17 +102,16 @@ fn lock() -> Guard {
     Guard(log)
 }
 
-/// Code has been linked, and will be published.
-pub(crate) fn loaded(module: &Module, compiler: &mut Compiler, linked: &Linked, tier: Tier) {
+/// Whether code is to be compiled with its line table.
+pub(crate) fn wants_lines() -> bool {
+    WANTED.load(Ordering::Acquire) && lock().lines
+}
+
+/// Code has been linked, and will be published. `lines` is its line table, if there is one.
+pub(crate) fn loaded(module: &Module, linked: &Linked, lines: Option<&Lines>, tier: Tier) {
     if !WANTED.load(Ordering::Acquire) {
         return;
     }
-    let wants_lines = lock().lines;
-    // Compiling takes a while: without the lock.
-    let lines = linked.recipe.as_ref().filter(|_| wants_lines).and_then(|recipe| {
-        let lines = compiler.lines(&module.env, &module.bytes, recipe);
-        lines.inspect_err(|error| tracing::debug!(%error, "no lines")).ok()
-    });
     let mut log = lock();
     let known = log.sources.as_ref().is_some_and(|(known, _)| known.same(module));
     if lines.is_some() && !known {
@@ -124,7 +123,7 @@ pub(crate) fn loaded(module: &Module, compiler: &mut Compiler, linked: &Linked, 
         .symbols
         .iter()
         .map(|symbol| {
-            let of_symbol = lines.as_ref().map_or(&[][..], |lines| lines.of(symbol.symbol));
+            let of_symbol = lines.map_or(&[][..], |lines| lines.of(symbol.symbol));
             Piece {
                 name: name(module, symbol.symbol, tier),
                 address: symbol.address,

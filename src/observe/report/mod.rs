@@ -25,7 +25,11 @@ pub enum ReportError {
 /// # Errors
 /// If it cannot be read, or is something else.
 pub fn report(trace: impl Read) -> Result<String, ReportError> {
-    let trace: Value = serde_json::from_reader(io::BufReader::new(trace))?;
+    let trace = serde_json::from_reader(io::BufReader::new(trace));
+    let trace: Value = trace.map_err(|error: serde_json::Error| match error.is_io() {
+        true => ReportError::Io(error.into()),
+        false => ReportError::Json(error),
+    })?;
     let model = model::Model::new(&trace)?;
     let title = format!("{} - Updraft", model.program);
     Ok(page(&title, include_str!("page.html"), &model, include_str!("script.js"))?)
