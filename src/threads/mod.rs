@@ -30,6 +30,8 @@
 mod group;
 #[cfg(all(test, loom))]
 mod models;
+#[cfg(all(test, loom))]
+mod models_of_roster;
 mod parking;
 mod pause;
 mod pool;

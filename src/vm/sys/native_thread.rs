@@ -187,6 +187,10 @@ extern "C" fn main(start: *mut c_void) -> *mut c_void {
     if let Err(error) = unsafe { stack::adopt((native_low as usize, middle as usize), alt_low) } {
         tracing::warn!(%error, "no signal stack: an overflow of this thread's stack kills the process");
     }
+    // The first page fault in a mapping waits for those that map and unmap anywhere in the process, and a signal that stops the thread
+    // would be what makes it: so it is made here, and the page with the frames of signals stays.
+    // SAFETY: the last bytes of the stack of handlers, which nobody else uses.
+    unsafe { alt_low.add(ALT_STACK_BYTES - size_of::<u64>()).cast::<u64>().write_volatile(0) };
     // SAFETY: asks for this thread's name.
     let thread = unsafe { libc::pthread_self() };
     body(NativeThread { thread, stacks: ManuallyDrop::new(stacks) });
@@ -226,11 +230,11 @@ pub fn trim_own_stacks() {
     let native = used_from.saturating_sub(own.native_low as usize);
     let value = own.value.saturating_sub(KEPT);
     // SAFETY: pages of this thread's own stacks: those well below its frame, those of the value stack, which nobody uses, and
-    // those of the alternate stack, on which it does not run.
+    // those of the alternate stack, on which it does not run. The highest of these stays: see `main`.
     unsafe {
         let _ = madvise(own.native_low.cast(), native, Advice::LinuxDontNeed);
         let _ = madvise(own.middle.add(own.value - value).cast(), value, Advice::LinuxDontNeed);
-        let _ = madvise(own.alt_low.cast(), ALT_STACK_BYTES, Advice::LinuxDontNeed);
+        let _ = madvise(own.alt_low.cast(), ALT_STACK_BYTES - PAGE, Advice::LinuxDontNeed);
     }
     own.faults = faults;
     OWN.set(Some(own));
