@@ -270,7 +270,7 @@ pub fn main(args: Args, record: Record) -> i32 {
 }
 
 fn run(args: &Args, record: Record, interrupts: Option<Interrupts>) -> i32 {
-    let recording = match record.begin(&args.file) {
+    let recording = match record.begin(args.file()) {
         Ok(recording) => recording,
         Err(error) => return fail(&error),
     };
