@@ -31,9 +31,13 @@ fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     // OUT_DIR is <profile's folder>/build/<package>/out.
     let Some(place) = out.ancestors().nth(3).map(|folder| folder.join(LIBRARY)) else { return };
+    // A build without the compiler leaves those alone that have it.
+    if env::var_os("CARGO_FEATURE_LLVM").is_none() {
+        return;
+    }
     // An older one may lack functions.
     let _ = fs::remove_file(&place);
-    if env::var_os("CARGO_FEATURE_LLVM").is_none() || !is_wanted() {
+    if !is_wanted() {
         return;
     }
     if let Err(reason) = link(&out).and_then(|library| put(&library, &place)) {
