@@ -20,6 +20,7 @@ use spares::{Spare, Spares};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use updraft_jit::abi::TrapCode;
 
 mod spares;
 
@@ -346,10 +347,13 @@ impl Process {
         group.wait_all_left(None);
         inner.spares.close();
         inner.linker.engine().compiler().cancel(&inner.module);
-        if first {
-            return result;
+        let result = if first { result } else { Err(self.error_of_group()) };
+        if let Err(Error::Trap(trap)) = &result
+            && trap.code == TrapCode::StackOverflow
+        {
+            tracing::warn!("a stack is used up (--stack-size, --value-stack)");
         }
-        Err(self.error_of_group())
+        result
     }
 
     /// What ended the group, as an error.

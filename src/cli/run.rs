@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use updraft::{
     Config, Engine, Error, Func, LinkError, Linker, Module, Observer, Process, ProcessConfig,
-    ProfileConfig, Pthreads, Stopped, Store, Strategy, TrapCode, Val, ValType, WasiCtxBuilder,
+    ProfileConfig, Pthreads, Stopped, Store, Strategy, Val, ValType, WasiCtxBuilder,
 };
 
 /// Exit code of a trap: what a shell shows for a program that was ended by SIGABRT.
@@ -442,9 +442,6 @@ fn report(result: Result<i32, Error>, args: &Args) -> i32 {
     match result {
         Ok(code) | Err(Error::Exit(code)) => code,
         Err(Error::Trap(mut trap)) => {
-            if trap.code == TrapCode::StackOverflow {
-                tracing::warn!("a stack is used up (--stack-size, --value-stack)");
-            }
             trap.locate();
             print_err(&format!("updraft: {trap}\n"));
             TRAPPED
