@@ -1,6 +1,7 @@
 //! From samples to what a trace shows: what each thread was doing when, the shares of the tiers, and a profile of functions.
 
 use super::TraceRecorder;
+use super::chrome::exact_micros;
 use crate::interp;
 use crate::module::Module;
 use crate::observe::sampler::{Outside, Sample, Seen};
@@ -142,7 +143,7 @@ fn record(recorder: &TraceRecorder, thread: ThreadId, span: &Span, end: Duration
     let mut fields = Map::new();
     fields.insert("thread".into(), thread.into());
     fields.insert("doing".into(), span.doing.into());
-    fields.insert("begin_us".into(), (span.begin.as_nanos() as f64 / 1e3).into());
-    fields.insert("end_us".into(), (end.as_nanos() as f64 / 1e3).into());
+    fields.insert("begin_us".into(), exact_micros(span.begin).into());
+    fields.insert("end_us".into(), exact_micros(end).into());
     recorder.record("ran", fields);
 }
