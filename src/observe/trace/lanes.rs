@@ -68,7 +68,7 @@ impl Lanes {
     /// Adds what was seen now.
     pub fn add(&mut self, recorder: &TraceRecorder, seen: &Seen<'_>) {
         let (thread, doing) = match seen {
-            Seen::Outside(thread, outside) => (*thread, Doing::Outside(*outside)),
+            Seen::Outside(thread, _, outside) => (*thread, Doing::Outside(*outside)),
             Seen::Taken(sample) if sample.outside.is_none() => {
                 let innermost = self.innermost(sample);
                 if let Some(found) = innermost {
@@ -100,7 +100,8 @@ impl Lanes {
     fn innermost(&self, sample: &Sample<'_>) -> Option<(u32, Tier)> {
         let code = &self.module.code;
         let machine = |pc| code.find(pc).map(|place| (place.func, place.tier()));
-        sample.steps().find_map(|step| match step {
+        let called = usize::from(sample.called_since(&code.interp));
+        sample.steps().skip(called).find_map(|step| match step {
             Step::Returned(pc) => machine(pc.wrapping_sub(1)),
             Step::Interrupted { pc, .. } => machine(pc),
             Step::Bytecode(ip) => {
