@@ -1,8 +1,9 @@
 //! What a profile costs: programs with and without a profiler at 1 kHz, in turns.
 //!
-//! Measures: whole runs of threaded programs in the interpreter and in full code, compiled before. Units: wall clock, and processor time of
-//! the process, that of the sampling thread included. Baseline: the same without a profiler. Criterion gets the times of each; printed
-//! besides are the medians of the ratios of runs that followed each other.
+//! Measures: whole runs of threaded programs in the interpreter and in full code, compiled before: about a second, as what people profile, and
+//! short ones, in which the start and the end of the profile are most of it. Units: wall clock, and processor time of the process, that of
+//! the sampling thread included. Baseline: the same without a profiler. Criterion gets the times of each; printed besides are the medians
+//! of the ratios of runs that followed each other, and of what a sample costs in processor time.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::cell::RefCell;
@@ -36,8 +37,8 @@ impl Program {
         Program { engine, module, args }
     }
 
-    /// Runs it; gives wall clock and processor time.
-    fn run(&self, profiled: bool) -> [Duration; 2] {
+    /// Runs it; gives wall clock, processor time, and the samples that were taken.
+    fn run(&self, profiled: bool) -> ([Duration; 2], u64) {
         let wasi = WasiCtxBuilder::new().args(self.args.clone()).build().expect("a context");
         let mut linker = Linker::new(&self.engine);
         updraft::add_wasi(&mut linker, wasi);
@@ -48,7 +49,8 @@ impl Program {
         let watch = profiler.as_ref().map(|p| process.observer().watch(None, Some(p)));
         assert_eq!(process.run().expect("it does not trap"), 0);
         drop(watch);
-        [start.elapsed(), cpu_time() - cpu]
+        let times = [start.elapsed(), cpu_time() - cpu];
+        (times, profiler.map_or(0, |profiler| profiler.samples()))
     }
 }
 
@@ -57,31 +59,42 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
+/// Programs, arguments, and the strategies under which they are run.
+const CASES: [(&str, &[&str], &[Strategy]); 6] = [
+    ("mandelbrot.wasm", &["--checksum", "1600", "2"], &[Strategy::Interp]),
+    ("mandelbrot.wasm", &["--checksum", "3200", "2"], &[Strategy::Full]),
+    ("compress.wasm", &["--checksum", "--generate", "40000000"], &[Strategy::Full]),
+    ("mergesort.wasm", &["1000000", "2"], &[Strategy::Interp, Strategy::Full]),
+    ("mandelbrot.wasm", &[], &[Strategy::Interp, Strategy::Full]),
+    ("compress.wasm", &[], &[Strategy::Interp, Strategy::Full]),
+];
+
 fn profile(c: &mut Criterion) {
-    let programs = [
-        ("mergesort.wasm", &["1000000", "2"][..]),
-        ("compress.wasm", &[]),
-        ("mandelbrot.wasm", &[]),
-    ];
-    for (name, args) in programs {
-        for strategy in [Strategy::Interp, Strategy::Full] {
-            let program = Program::new(strategy, name, args);
+    for (name, args, strategies) in CASES {
+        for strategy in strategies {
+            let program = Program::new(*strategy, name, args);
+            let title = format!("{} {strategy}", [&[name], args].concat().join(" "));
             program.run(false);
-            // One list for each of the two times.
-            let ratios = RefCell::new([Vec::new(), Vec::new()]);
-            let mut group = c.benchmark_group(format!("{name} {strategy}"));
+            // Of wall clock, of processor time, and microseconds for each sample.
+            let figures = RefCell::new([Vec::new(), Vec::new(), Vec::new()]);
+            let mut group = c.benchmark_group(&title);
             group.sample_size(10);
             for profiled in [false, true] {
-                let title = if profiled { "profiled" } else { "plain" };
-                group.bench_function(title, |b| {
+                group.bench_function(if profiled { "profiled" } else { "plain" }, |b| {
                     b.iter_custom(|rounds| {
                         let mut sum = Duration::ZERO;
                         for _ in 0..rounds {
                             // In turns, whichever of the two is asked for.
-                            let (plain, with) = (program.run(false), program.run(true));
-                            for (ratios, time) in ratios.borrow_mut().iter_mut().zip([0, 1]) {
-                                ratios.push(with[time].as_secs_f64() / plain[time].as_secs_f64());
-                            }
+                            let ((plain, _), (with, samples)) =
+                                (program.run(false), program.run(true));
+                            let seconds =
+                                |times: [Duration; 2]| times.map(|time| time.as_secs_f64());
+                            let ([plain_wall, plain_cpu], [wall, cpu]) =
+                                (seconds(plain), seconds(with));
+                            let each = (cpu - plain_cpu) * 1e6 / samples.max(1) as f64;
+                            let new = [wall / plain_wall, cpu / plain_cpu, each];
+                            let mut figures = figures.borrow_mut();
+                            figures.iter_mut().zip(new).for_each(|(list, new)| list.push(new));
                             sum += if profiled { with[0] } else { plain[0] };
                         }
                         sum
@@ -89,12 +102,13 @@ fn profile(c: &mut Criterion) {
                 });
             }
             group.finish();
-            let [wall, cpu] = ratios.into_inner();
-            if !wall.is_empty() {
-                let pairs = wall.len();
-                let (wall, cpu) = (median(wall), median(cpu));
+            let figures = figures.into_inner();
+            let pairs = figures[0].len();
+            if pairs > 0 {
+                let [wall, cpu, each] = figures.map(median);
                 println!(
-                    "{name} {strategy}: profiled / plain, median of {pairs} pairs: {wall:.3} of wall clock, {cpu:.3} of processor time"
+                    "{title}: profiled / plain, median of {pairs} pairs: {wall:.3} of wall clock, {cpu:.3} of processor time, {each:.1} us a \
+                     sample"
                 );
             }
         }

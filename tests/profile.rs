@@ -153,6 +153,39 @@ fn stacks_are_whole(strategy: &str) {
     }
 }
 
+/// `go` has a long way to the call of `tiny`.
+fn straight_lines() -> String {
+    let long = "(local.set 0 (i32.mul (i32.xor (local.get 0) (i32.const 77)) (i32.const 31)))"
+        .repeat(2000);
+    format!(
+        r#"(module
+          (import "host" "more" (func $more (result i32)))
+          (func $tiny (param i32) (result i32) (i32.add (local.get 0) (i32.const 1)))
+          (func $go (param i32) (result i32) {long} (call $tiny (local.get 0)))
+          (func (export "_start") (local i32 i32)
+            (loop $outer
+              (local.set 1 (i32.const 100))
+              (loop $again
+                (local.set 0 (call $go (local.get 0)))
+                (br_if $again (local.tee 1 (i32.sub (local.get 1) (i32.const 1)))))
+              (br_if $outer (call $more)))))"#
+    )
+}
+
+#[test]
+fn straight_lines_in_the_interpreter_are_their_own() {
+    let profiler = profile("interp", false, &straight_lines(), |p| p.samples() < 200);
+    let text = folded(&profiler);
+    let stacks = stacks("interp", &text);
+    let of = |names: &[&str]| {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        stacks.get(&names).copied().unwrap_or(0)
+    };
+    // The sample is taken when `tiny` is called, where nearly no time is spent.
+    let (go, tiny) = (of(&["_start", "go"]), of(&["_start", "go", "tiny"]));
+    assert!(go > 100 && go > 10 * tiny, "{text}");
+}
+
 /// Parks for a moment, again and again.
 const WAITS: &str = r#"(module
   (import "host" "more" (func $more (result i32)))

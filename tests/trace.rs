@@ -86,7 +86,30 @@ fn check(trace: &Value) -> &[Value] {
     }
     assert!(lanes.is_subset(&named), "every lane has a name: {lanes:?}, {named:?}");
     assert!(ended.is_subset(&begun), "arrows that end begin somewhere");
+    check_slices(events);
     events
+}
+
+/// Slices of a lane lie inside each other or follow each other, for who counts whole nanoseconds, cut off, as Perfetto does.
+fn check_slices(events: &[Value]) {
+    let mut lanes: BTreeMap<Option<u64>, Vec<(i64, i64)>> = BTreeMap::new();
+    for event in events.iter().filter(|event| event["ph"] == "X") {
+        let [begin, length] = ["ts", "dur"].map(|key| (number(event, key) * 1e3) as i64);
+        lanes.entry(event["tid"].as_u64()).or_default().push((begin, -length));
+    }
+    for slices in lanes.values_mut() {
+        slices.sort_unstable();
+        let mut ends: Vec<i64> = Vec::new();
+        for (begin, length) in slices {
+            let end = *begin - *length;
+            ends.retain(|outer| *outer > *begin);
+            assert!(
+                ends.last().is_none_or(|outer| end <= *outer),
+                "from {begin} to {end}: {ends:?}"
+            );
+            ends.push(end);
+        }
+    }
 }
 
 fn named<'a>(events: &'a [Value], name: &'a str) -> impl Iterator<Item = &'a Value> {

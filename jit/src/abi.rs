@@ -278,6 +278,8 @@ pub struct Sampled {
     pub ring: AtomicPtr<u8>,
     /// Samples for which the thread was outside of wasm, on a processor or off it. It takes them, all at once, when it comes back.
     pub owed: [AtomicU32; 2],
+    /// When a sample became due: what was in the register of the interpreter's instruction pointer. Anything, if the interpreter did not run.
+    pub due_at: AtomicUsize,
 }
 
 /// Values of [`Sampled::activity`].

@@ -8,35 +8,51 @@
 //! What is taken are the bare addresses on the thread's stacks ([`Step`]). They travel through a ring per thread, written by the thread (or
 //! the handler on it) and read by the sampler, which finds out what they mean.
 
+use crate::interp;
 use crate::module::Module;
 use crate::threads::{Group, ThreadId};
 use crate::vm::VmThread;
 use crate::vm::walk::{Step, steps};
 use std::collections::{HashMap, HashSet};
+use std::ptr;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use updraft_jit::abi::{ThreadState, activity, sample};
 
-/// Words of a ring: a few samples, where one is taken out each time before the next is asked for.
+/// Words of a ring. It is emptied once it is half full, so that a stack fits in it.
 const WORDS: usize = 1 << 12;
 /// Words of a sample's stack, at most. What is further out is cut off.
 const MOST_STEPS: usize = 1 << 10;
 /// Links of interpreted frames whose place a ring remembers.
 const LINKS: usize = 1 << 8;
 
-/// Where one thread's samples go. A sample is a header ([`Header`]), then its words.
+/// Between two times that samples are taken out of the rings, at most, where nobody wants them at once.
+const TAKEN_OUT_EVERY: Duration = Duration::from_millis(16);
+
+/// Threads that have ended and whose samples have not been taken out, at most, beside as many as live.
+const MOST_ENDED: usize = 8;
+
+/// Where one thread's samples go. A sample is a header ([`Header`]), its time, then its words.
+///
+/// What both sides touch for each sample comes first, and together. All zeros is a ring.
+#[repr(C, align(64))]
 struct Ring {
-    words: [AtomicU64; WORDS],
     /// Words written, and read, since the ring was made.
     written: AtomicUsize,
     read: AtomicUsize,
     /// How many words of a stack are wanted.
     depth: AtomicUsize,
+    /// When the last sample was asked for, in nanoseconds from the sampler's start.
+    asked: AtomicU64,
+    words: [AtomicU64; WORDS],
     /// Slots of the interpreter's links, by instruction: the address and the slot, or 0.
     links: [AtomicU64; LINKS],
 }
+
+/// Words in front of a sample's stack.
+const HEAD: usize = 2;
 
 /// What a sample is of, in a word.
 #[derive(Clone, Copy)]
@@ -81,6 +97,8 @@ const BYTECODE: u64 = 1;
 const EDGE: u64 = 2;
 /// The two words on top of the stack follow.
 const INTERRUPTED: u64 = 3;
+/// No step, and in front of them all: where the interpreter was when the sample became due.
+const DUE: u64 = 4;
 
 impl Ring {
     /// Takes a sample, unless there is no room. Async-signal-safe where [`steps`] is. The calling thread's own ring; a handler writes
@@ -92,21 +110,25 @@ impl Ring {
         &self,
         thread: *const VmThread,
         registers: Option<[usize; 3]>,
+        due_at: Option<usize>,
         mut header: Header,
     ) {
         let start = self.written.load(Relaxed);
-        let room = (WORDS - (start - self.read.load(Acquire))).saturating_sub(1);
+        let room = (WORDS - (start - self.read.load(Acquire))).saturating_sub(HEAD);
         let most = room.min(self.depth.load(Relaxed)).min(MOST_STEPS);
         let mut count = 0;
         let mut put = |word: usize, kind: u64| {
             let fits = count < most;
             if fits {
-                let place = (start + 1 + count) % WORDS;
+                let place = (start + HEAD + count) % WORDS;
                 self.words[place].store(word as u64 | kind << KIND_SHIFT, Relaxed);
                 count += 1;
             }
             fits
         };
+        if let Some(ip) = due_at.filter(|ip| *ip >> KIND_SHIFT == 0) {
+            put(ip, DUE);
+        }
         let mut whole = true;
         let link = |module: &Module, ip: usize| self.link(module, ip);
         let add = |_: &Module, step| {
@@ -129,7 +151,8 @@ impl Ring {
         }
         (header.words, header.cut) = (count as u16, !whole);
         self.words[start % WORDS].store(header.encode(), Relaxed);
-        self.written.store(start + 1 + count, Release);
+        self.words[(start + 1) % WORDS].store(self.asked.load(Relaxed), Relaxed);
+        self.written.store(start + HEAD + count, Release);
     }
 
     /// The slot of the link in the frame of an instruction's function.
@@ -146,26 +169,30 @@ impl Ring {
         Some(slot)
     }
 
-    /// Takes out all samples of the thread that the ring belongs to.
-    fn drain(&self, thread: ThreadId, f: &mut impl FnMut(Seen<'_>)) {
+    /// Whether it is half full.
+    fn wants_emptying(&self) -> bool {
+        self.written.load(Relaxed) - self.read.load(Relaxed) >= WORDS / 2
+    }
+
+    /// Takes out all samples of the thread that the ring belongs to. `words` is for the stacks.
+    fn drain(&self, thread: ThreadId, words: &mut Vec<u64>, f: &mut impl FnMut(Seen<'_>)) {
         let end = self.written.load(Acquire);
         let mut at = self.read.load(Relaxed);
-        let mut words = [0; MOST_STEPS];
+        let word = |at: usize| self.words[at % WORDS].load(Relaxed);
         while at < end {
-            let header = Header::decode(self.words[at % WORDS].load(Relaxed));
-            let count = usize::from(header.words).min(MOST_STEPS);
-            for (index, word) in words.iter_mut().enumerate().take(count) {
-                *word = self.words[(at + 1 + index) % WORDS].load(Relaxed);
-            }
-            at += 1 + count;
-            f(Seen::Taken(decode(thread, header, &words[..count])));
+            let (header, time) = (Header::decode(word(at)), Duration::from_nanos(word(at + 1)));
+            at += HEAD;
+            words.clear();
+            words.extend((at..at + usize::from(header.words)).map(word));
+            at += words.len();
+            f(Seen::Taken(decode(thread, header, time, words)));
         }
         self.read.store(end, Release);
     }
 }
 
 /// The ring of a thread that is being sampled.
-fn ring(thread: &ThreadState) -> Option<&Ring> {
+fn ring(thread: &ThreadState) -> Option<&'static Ring> {
     // SAFETY: null, or a ring, which is never freed.
     unsafe { thread.sampled.ring.load(Acquire).cast::<Ring>().as_ref() }
 }
@@ -183,7 +210,7 @@ const WASM: Header =
 pub(crate) unsafe fn take_native(thread: &ThreadState, registers: [usize; 3]) {
     if let Some(ring) = ring(thread) {
         // SAFETY: threads of stores are `VmThread`s, which begin with this. In machine code the list of activations is complete.
-        unsafe { ring.take(std::ptr::from_ref(thread).cast(), Some(registers), WASM) };
+        unsafe { ring.take(std::ptr::from_ref(thread).cast(), Some(registers), None, WASM) };
     }
 }
 
@@ -201,7 +228,7 @@ fn take_now(thread: &VmThread) {
     thread.abi.sampled.wanted.store(sample::NONE, Relaxed);
     if let Some(ring) = ring(&thread.abi) {
         // SAFETY: the calling thread's, where it has left wasm by a call.
-        unsafe { ring.take(thread, None, WASM) };
+        unsafe { ring.take(thread, None, Some(thread.abi.sampled.due_at.load(Relaxed)), WASM) };
     }
 }
 
@@ -218,7 +245,7 @@ pub(crate) fn take_owed(thread: &VmThread, activity: u32, import: Option<u32>) {
             let what = activity as u8 | if on { ON_PROCESSOR } else { 0 };
             let import = import.and_then(|i| u16::try_from(i).ok()).unwrap_or(NO_IMPORT);
             // SAFETY: the calling thread's, where it has left wasm by a call.
-            unsafe { ring.take(thread, None, Header { what, import, weight, ..WASM }) };
+            unsafe { ring.take(thread, None, None, Header { what, import, weight, ..WASM }) };
         }
     }
 }
@@ -240,16 +267,34 @@ pub(crate) enum Outside {
 /// A sample with its stack.
 pub(crate) struct Sample<'a> {
     pub thread: ThreadId,
+    /// When it was asked for, from the sampler's start.
+    pub at: Duration,
     /// None in wasm.
     pub outside: Option<Outside>,
     /// For how many samples it stands.
     pub weight: u16,
     /// Whether outer frames are missing.
     pub cut: bool,
+    /// Where the interpreter was when the sample became due, if it was the interpreter.
+    due_at: Option<usize>,
     words: &'a [u64],
 }
 
 impl Sample<'_> {
+    /// Whether the interpreter has called the innermost function since the sample became due, in the one that called it. The sample is that
+    /// one's.
+    pub fn called_since(&self, code: &interp::InterpCode) -> bool {
+        let func = |ip: usize| Some(interp::place_of(code, ip)?.0);
+        let mut steps = self.steps();
+        let (Some(Step::Bytecode(inner)), Some(Step::Bytecode(outer))) =
+            (steps.next(), steps.next())
+        else {
+            return false;
+        };
+        let due = self.due_at.and_then(func);
+        due.is_some() && due == func(outer) && due != func(inner)
+    }
+
     /// What was found on the stacks, the innermost first.
     pub fn steps(&self) -> impl Iterator<Item = Step> {
         let mut words = self.words.iter().copied();
@@ -273,8 +318,8 @@ impl Sample<'_> {
 pub(crate) enum Seen<'a> {
     /// A sample that was taken since the last look.
     Taken(Sample<'a>),
-    /// The thread is outside of wasm, and will take the sample when it comes back.
-    Outside(ThreadId, Outside),
+    /// The thread is outside of wasm at this time, and will take the sample when it comes back.
+    Outside(ThreadId, Duration, Outside),
 }
 
 /// What the sampler keeps of a thread.
@@ -282,6 +327,19 @@ struct Watched {
     ring: &'static Ring,
     /// The processor time that it had taken when it was last seen in the host.
     cpu_time: Option<Duration>,
+    /// The last look at all rings at which it lived.
+    looked_at: u64,
+}
+
+/// What somebody wants of a sampler.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted {
+    /// Whole stacks, and samples of host functions too. Otherwise innermost frames, of wasm.
+    pub stacks: bool,
+    /// With `stacks`: samples of the time in which threads are parked.
+    pub waits: bool,
+    /// Samples are to be seen at the next look, in order with all else that a look tells.
+    pub at_once: bool,
 }
 
 /// Samples the threads of one program.
@@ -289,79 +347,99 @@ pub(crate) struct Sampler {
     threads: HashMap<ThreadId, Watched>,
     /// Time between two looks.
     interval: Duration,
-    /// Whether whole stacks are wanted, and samples of the time outside of wasm.
-    stacks: bool,
-    /// Whether threads owe samples for the time in which they are parked.
-    waits: bool,
+    wanted: Wanted,
+    /// When samples were taken out of all rings.
+    taken_out: Duration,
+    /// How often that was.
+    look: u64,
+    /// A stack that is being taken out.
+    words: Vec<u64>,
 }
 
 /// Rings that nobody uses. They are kept for good, since a handler may still look at one when its sampler is gone.
 static SPARE: Mutex<Vec<&'static Ring>> = Mutex::new(Vec::new());
 
 impl Sampler {
-    /// A sampler that looks at this interval. `stacks`: it wants whole stacks, of host functions too, and with `waits` also of time in
-    /// which threads are parked. Otherwise it wants innermost frames, of wasm.
-    pub fn new(interval: Duration, stacks: bool, waits: bool) -> Sampler {
-        Sampler { threads: HashMap::new(), interval, stacks, waits }
+    /// A sampler that looks at this interval.
+    pub fn new(interval: Duration, wanted: Wanted) -> Sampler {
+        let (taken_out, words) = (Duration::ZERO, Vec::with_capacity(MOST_STEPS));
+        Sampler { threads: HashMap::new(), interval, wanted, taken_out, look: 0, words }
     }
 
-    /// Takes out the samples that were asked for the last time, and asks for the next.
-    pub fn tick(&mut self, group: &Group, mut f: impl FnMut(Seen<'_>)) {
-        let mut alive = HashSet::with_capacity(self.threads.len());
-        let Sampler { threads, interval, stacks, waits } = self;
+    /// Asks each thread for a sample, and tells what can be seen without one; takes out what was asked for before, from time to time. `now` is
+    /// the time from the sampler's start.
+    pub fn tick(&mut self, group: &Group, now: Duration, mut f: impl FnMut(Seen<'_>)) {
+        let Sampler { threads, interval, wanted, words, .. } = self;
+        let all = wanted.at_once || now.saturating_sub(self.taken_out) >= TAKEN_OUT_EVERY;
+        let time = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        let (mut alive, look) = (0, self.look + 1);
         group.interrupt_where(|thread, state, target| {
-            alive.insert(thread);
-            let watched = threads
-                .entry(thread)
-                .or_insert_with(|| Watched { ring: spare_ring(*stacks), cpu_time: None });
-            watched.ring.drain(thread, &mut f);
-            let ring = std::ptr::from_ref(watched.ring).cast_mut();
-            state.sampled.ring.store(ring.cast(), Release);
-            let last = watched.cpu_time.take();
-            let outside = match state.sampled.activity.load(Relaxed) {
+            alive += 1;
+            let sampled = &state.sampled;
+            let ring = ring(state).unwrap_or_else(|| {
+                let new =
+                    || Watched { ring: spare_ring(wanted.stacks), cpu_time: None, looked_at: 0 };
+                let ring = threads.entry(thread).or_insert_with(new).ring;
+                sampled.ring.store(ptr::from_ref(ring).cast_mut().cast(), Release);
+                ring
+            });
+            if all && let Some(watched) = threads.get_mut(&thread) {
+                watched.looked_at = look;
+            }
+            if all || ring.wants_emptying() {
+                ring.drain(thread, words, &mut f);
+            }
+            ring.asked.store(time, Relaxed);
+            let watched = |threads: &mut HashMap<ThreadId, Watched>, now| {
+                let watched = threads.get_mut(&thread);
+                watched.and_then(|watched| std::mem::replace(&mut watched.cpu_time, now))
+            };
+            let outside = match sampled.activity.load(Relaxed) {
                 activity::HOST => {
                     // At the first look nobody knows: it has been running until now.
                     let now = target.cpu_time();
-                    watched.cpu_time = Some(now);
+                    let last = watched(threads, Some(now));
                     let running = last.is_none_or(|last| now.saturating_sub(last) * 2 >= *interval);
                     Outside::Host { running, import: None }
                 }
                 activity::WAIT => Outside::Waiting,
                 activity::COMPILE => Outside::Compile,
                 _ => {
-                    if state.sampled.wanted.load(Relaxed) != sample::DUE {
-                        state.sampled.wanted.store(sample::ASKED, Release);
+                    if sampled.wanted.load(Relaxed) != sample::DUE {
+                        sampled.wanted.store(sample::ASKED, Release);
                     }
                     return true;
                 }
             };
             let running = matches!(outside, Outside::Host { running: true, .. });
-            if *stacks && (running || *waits) {
-                state.sampled.owed[usize::from(!running)].fetch_add(1, Relaxed);
+            if wanted.stacks && (running || wanted.waits) {
+                sampled.owed[usize::from(!running)].fetch_add(1, Relaxed);
             }
-            f(Seen::Outside(thread, outside));
+            f(Seen::Outside(thread, now, outside));
             false
         });
-        let ended: Vec<ThreadId> =
-            threads.keys().copied().filter(|thread| !alive.contains(thread)).collect();
-        for thread in ended {
-            if let Some(Watched { ring, .. }) = threads.remove(&thread) {
-                ring.drain(thread, &mut f);
+        if all {
+            self.taken_out = now;
+            self.look = look;
+            for (thread, Watched { ring, .. }) in threads.extract_if(|_, w| w.looked_at < look) {
+                ring.drain(thread, words, &mut f);
                 SPARE.lock().unwrap_or_else(PoisonError::into_inner).push(ring);
             }
+        } else if threads.len() > 2 * alive + MOST_ENDED {
+            self.taken_out = Duration::ZERO;
         }
     }
 
     /// Takes out the last samples and stops: threads that live on write no more.
-    pub fn end(self, group: &Group, mut f: impl FnMut(Seen<'_>)) {
+    pub fn end(mut self, group: &Group, mut f: impl FnMut(Seen<'_>)) {
         let mut alive = HashSet::new();
         group.interrupt_where(|thread, state, _| {
             alive.insert(thread);
-            state.sampled.ring.store(std::ptr::null_mut(), Release);
+            state.sampled.ring.store(ptr::null_mut(), Release);
             false
         });
         for (thread, Watched { ring, .. }) in self.threads {
-            ring.drain(thread, &mut f);
+            ring.drain(thread, &mut self.words, &mut f);
             // A handler of one that lives may be writing to it still.
             if !alive.contains(&thread) {
                 SPARE.lock().unwrap_or_else(PoisonError::into_inner).push(ring);
@@ -374,21 +452,18 @@ fn spare_ring(stacks: bool) -> &'static Ring {
     const INNERMOST: usize = 16;
     let spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner).pop();
     let ring = spare.unwrap_or_else(|| {
-        Box::leak(Box::new(Ring {
-            words: [const { AtomicU64::new(0) }; WORDS],
-            written: AtomicUsize::new(0),
-            read: AtomicUsize::new(0),
-            depth: AtomicUsize::new(0),
-            links: [const { AtomicU64::new(0) }; LINKS],
-        }))
+        // SAFETY: atomics, for which zeros are valid; its pages come when they are touched.
+        Box::leak(unsafe { Box::<Ring>::new_zeroed().assume_init() })
     });
-    // What it knows of links may be another module's.
-    ring.links.iter().for_each(|link| link.store(0, Relaxed));
+    if spare.is_some() {
+        // What it knows of links may be another module's.
+        ring.links.iter().for_each(|link| link.store(0, Relaxed));
+    }
     ring.depth.store(if stacks { MOST_STEPS } else { INNERMOST }, Relaxed);
     ring
 }
 
-fn decode(thread: ThreadId, header: Header, words: &[u64]) -> Sample<'_> {
+fn decode(thread: ThreadId, header: Header, at: Duration, words: &[u64]) -> Sample<'_> {
     let Header { what, import, cut, weight, .. } = header;
     let running = what & ON_PROCESSOR != 0;
     let outside = match u32::from(what & !ON_PROCESSOR) {
@@ -400,5 +475,8 @@ fn decode(thread: ThreadId, header: Header, words: &[u64]) -> Sample<'_> {
         activity::COMPILE => Some(Outside::Compile),
         _ => None,
     };
-    Sample { thread, outside, weight, cut, words }
+    let due_at = words.first().filter(|word| **word >> KIND_SHIFT == DUE);
+    let words = &words[usize::from(due_at.is_some())..];
+    let due_at = due_at.map(|word| (word & ((1 << KIND_SHIFT) - 1)) as usize);
+    Sample { thread, at, outside, weight, cut, due_at, words }
 }

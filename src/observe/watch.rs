@@ -1,11 +1,12 @@
 //! Watching a program while it runs: the thread that samples its threads, for a trace, a profile, or both.
 
 use super::profile::{Profiler, Reader};
-use super::sampler::{self, Sampler};
+use super::sampler::{self, Sampler, Seen, Wanted};
 use super::trace::{Lanes, TraceRecorder};
 use crate::process::Observer;
 use crate::vm::sys;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Time between two samples of a thread, if no profile says otherwise.
@@ -16,7 +17,7 @@ const COUNTERS_EVERY: Duration = Duration::from_millis(10);
 /// Records what a program does while it lives.
 #[derive(Debug)]
 pub struct Watch {
-    ended: Arc<(Mutex<bool>, Condvar)>,
+    ended: Arc<AtomicBool>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
@@ -28,7 +29,7 @@ impl Observer {
     /// A program is watched by one at a time: while it is, another watch records nothing, and the log tells.
     #[must_use]
     pub fn watch(&self, trace: Option<&TraceRecorder>, profile: Option<&Profiler>) -> Watch {
-        let ended = Arc::new((Mutex::new(false), Condvar::new()));
+        let ended = Arc::new(AtomicBool::new(false));
         if !self.begin_watch() {
             tracing::warn!("the program is being watched already; another watch records nothing");
             return Watch { ended, thread: None };
@@ -51,31 +52,44 @@ impl Observer {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        *self.ended.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.ended.1.notify_all();
+        self.ended.store(true, Ordering::Release);
         if let Some(thread) = self.thread.take() {
+            sys::wake(&thread);
             let _ = thread.join();
         }
     }
 }
 
 fn sample_until(
-    told: &(Mutex<bool>, Condvar),
+    ended: &AtomicBool,
     observer: &Observer,
     trace: Option<&TraceRecorder>,
     profile: Option<&Profiler>,
 ) {
     let (group, module) = (observer.group(), observer.module());
     let interval = profile.map_or(SAMPLE_EVERY, Profiler::interval);
-    let waits = profile.is_some_and(|profile| profile.config().waits);
-    let mut sampler = Sampler::new(interval, profile.is_some(), waits);
+    let wanted = Wanted {
+        stacks: profile.is_some(),
+        waits: profile.is_some_and(|profile| profile.config().waits),
+        // Lanes are drawn of samples in order, those of waits among them.
+        at_once: trace.is_some(),
+    };
+    let mut sampler = Sampler::new(interval, wanted);
     let mut lanes = trace.map(|trace| (trace, Lanes::new(module.clone(), interval)));
     let reader = |profile: &Profiler| Reader::new(module.clone(), profile.config());
     let mut profile = profile.map(|profile| (profile, reader(profile)));
+    let mut seen = |lanes: &mut Option<(&TraceRecorder, Lanes)>, seen: Seen<'_>| {
+        if let Some((trace, lanes)) = lanes {
+            lanes.add(trace, &seen);
+        }
+        if let Some((profile, reader)) = &mut profile {
+            reader.add(&mut profile.stacks(), &seen);
+        }
+    };
+    let mut ticks = sys::Ticks::new(interval);
     let start = Instant::now();
-    let (mut next, mut counted) = (start, None::<Instant>);
-    let mut over = told.0.lock().unwrap_or_else(PoisonError::into_inner);
-    while !*over {
+    let mut counted = None::<Instant>;
+    while !ended.load(Ordering::Acquire) {
         let now = Instant::now();
         if let Some((trace, lanes)) = &mut lanes
             && counted.is_none_or(|last| now - last >= COUNTERS_EVERY)
@@ -83,32 +97,10 @@ fn sample_until(
             counted = Some(now);
             trace.record_counters(observer, lanes);
         }
-        let mut stacks = profile.as_mut().map(|(profile, reader)| (profile.stacks(), reader));
-        sampler.tick(group, |seen| {
-            if let Some((trace, lanes)) = &mut lanes {
-                lanes.add(trace, &seen);
-            }
-            if let Some((stacks, reader)) = &mut stacks {
-                reader.add(stacks, now - start, &seen);
-            }
-        });
-        drop(stacks);
-        // A look that comes late does not make up for those that were missed.
-        next = (next + interval).max(now);
-        let wait = next.saturating_duration_since(Instant::now());
-        let waited = told.1.wait_timeout(over, wait);
-        over = waited.unwrap_or_else(PoisonError::into_inner).0;
+        sampler.tick(group, now - start, |found| seen(&mut lanes, found));
+        ticks.wait();
     }
-    drop(over);
-    let now = start.elapsed();
-    sampler.end(group, |seen| {
-        if let Some((trace, lanes)) = &mut lanes {
-            lanes.add(trace, &seen);
-        }
-        if let Some((profile, reader)) = &mut profile {
-            reader.add(&mut profile.stacks(), now, &seen);
-        }
-    });
+    sampler.end(group, |found| seen(&mut lanes, found));
     if let Some((trace, mut lanes)) = lanes {
         trace.record_counters(observer, &mut lanes);
         lanes.end(trace, module);

@@ -156,24 +156,24 @@ impl Reader {
         }
     }
 
-    /// Adds what was seen at a time.
-    pub fn add(&mut self, stacks: &mut Stacks, now: Duration, seen: &Seen<'_>) {
+    /// Adds what was seen.
+    pub fn add(&mut self, stacks: &mut Stacks, seen: &Seen<'_>) {
         match seen {
-            Seen::Outside(thread, outside) => {
+            Seen::Outside(thread, at, outside) => {
                 let running = matches!(outside, Outside::Host { running: true, .. });
                 if self.config.times && (running || self.config.waits) {
                     let times = self.outside.entry(*thread).or_default();
                     let times = &mut times[usize::from(!running)];
                     if times.len() < MOST_TIMES {
-                        times.push(now);
+                        times.push(*at);
                     }
                 }
             }
-            Seen::Taken(sample) => self.taken(stacks, now, sample),
+            Seen::Taken(sample) => self.taken(stacks, sample),
         }
     }
 
-    fn taken(&mut self, stacks: &mut Stacks, now: Duration, sample: &Sample<'_>) {
+    fn taken(&mut self, stacks: &mut Stacks, sample: &Sample<'_>) {
         let leaf = match sample.outside {
             None => None,
             Some(Outside::Host { running, import }) => {
@@ -190,7 +190,8 @@ impl Reader {
         };
         self.found.clear();
         self.found.extend(leaf);
-        self.resolve(stacks, sample.steps());
+        let called = usize::from(sample.called_since(&self.module.code.interp));
+        self.resolve(stacks, sample.steps().skip(called));
         if sample.cut {
             let cut = stacks.frame("[truncated]".into(), Kind::Other);
             self.found.push(cut);
@@ -206,7 +207,7 @@ impl Reader {
         }
         let running = match sample.outside {
             None => {
-                return stacks.time(Timed { at: now, thread: sample.thread, stack });
+                return stacks.time(Timed { at: sample.at, thread: sample.thread, stack });
             }
             Some(outside) => matches!(outside, Outside::Host { running: true, .. }),
         };

@@ -1,6 +1,7 @@
 //! From samples to what a trace shows: what each thread was doing when, the shares of the tiers, and a profile of functions.
 
 use super::TraceRecorder;
+use super::chrome::exact_micros;
 use crate::interp;
 use crate::module::Module;
 use crate::observe::sampler::{Outside, Sample, Seen};
@@ -67,7 +68,7 @@ impl Lanes {
     /// Adds what was seen now.
     pub fn add(&mut self, recorder: &TraceRecorder, seen: &Seen<'_>) {
         let (thread, doing) = match seen {
-            Seen::Outside(thread, outside) => (*thread, Doing::Outside(*outside)),
+            Seen::Outside(thread, _, outside) => (*thread, Doing::Outside(*outside)),
             Seen::Taken(sample) if sample.outside.is_none() => {
                 let innermost = self.innermost(sample);
                 if let Some(found) = innermost {
@@ -99,7 +100,8 @@ impl Lanes {
     fn innermost(&self, sample: &Sample<'_>) -> Option<(u32, Tier)> {
         let code = &self.module.code;
         let machine = |pc| code.find(pc).map(|place| (place.func, place.tier()));
-        sample.steps().find_map(|step| match step {
+        let called = usize::from(sample.called_since(&code.interp));
+        sample.steps().skip(called).find_map(|step| match step {
             Step::Returned(pc) => machine(pc.wrapping_sub(1)),
             Step::Interrupted { pc, .. } => machine(pc),
             Step::Bytecode(ip) => {
@@ -142,7 +144,7 @@ fn record(recorder: &TraceRecorder, thread: ThreadId, span: &Span, end: Duration
     let mut fields = Map::new();
     fields.insert("thread".into(), thread.into());
     fields.insert("doing".into(), span.doing.into());
-    fields.insert("begin_us".into(), (span.begin.as_nanos() as f64 / 1e3).into());
-    fields.insert("end_us".into(), (end.as_nanos() as f64 / 1e3).into());
+    fields.insert("begin_us".into(), exact_micros(span.begin).into());
+    fields.insert("end_us".into(), exact_micros(end).into());
     recorder.record("ran", fields);
 }

@@ -100,7 +100,7 @@ impl TraceRecorder {
             fields.insert("resident_bytes".into(), bytes.into());
         }
         fields.insert("queued".into(), observer.queued().into());
-        fields.insert("threads".into(), observer.threads_alive().into());
+        fields.insert("threads".into(), (observer.threads_alive() + 1).into());
         self.record("counters", fields);
     }
 

@@ -8,6 +8,7 @@
 //! * `futex`: sleeping on a word.
 //! * `park`: standing still while the group is paused.
 //! * `framing`: where compiled code has its frame.
+//! * `ticks`: waking up at a fixed interval.
 //!
 //! # The protocol between entry and handlers
 //!
@@ -43,6 +44,7 @@ mod native_thread;
 mod park;
 mod signal;
 mod stack;
+mod ticks;
 
 pub use entry::{
     Recorder, SAVE_PREVIOUS, SAVE_TO_BASE, back_to_native, enter_native, is_first_frame,
@@ -57,6 +59,7 @@ pub use signal::{
     set_sample_hook, stop_signal,
 };
 pub use stack::{ValueStack, ensure_alt_stack, native_stack_bounds};
+pub use ticks::{Ticks, wake};
 
 /// Bytes of a page.
 pub const PAGE: usize = 4096;

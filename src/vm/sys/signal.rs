@@ -341,6 +341,8 @@ unsafe fn take_sample(thread: &ThreadState, registers: &[libc::greg_t; 23]) {
         }
     } else if sampled.wanted.load(Relaxed) == sample::ASKED && !thread.ctx.is_null() {
         sampled.wanted.store(sample::DUE, Relaxed);
+        // The first parameter of the interpreter's handlers.
+        sampled.due_at.store(registers[libc::REG_RDI as usize] as usize, Relaxed);
         // SAFETY: `set_current`'s promise.
         let budget = unsafe { (*thread.ctx).budget.get() };
         // SAFETY: as above; volatile, since the interrupted code writes it too.
