@@ -57,6 +57,8 @@ const REQUESTED_QUICK: u8 = 1;
 const REQUESTED_FULL: u8 = 2;
 const FAILED: u8 = 4;
 const CALLED: u8 = 8;
+/// Of a loop: from the bit of a tier to the bit that says that a request was dropped.
+const DROPPED_SHIFT: u32 = 4;
 
 /// What is known of one function.
 #[derive(Default)]
@@ -374,6 +376,14 @@ impl CodeStore {
     pub fn heat_outside(&self, func: u32, index: u32) -> u64 {
         let last = self.osr.get(&(func, index)).map_or(0, |s| s.last.load(Ordering::Relaxed));
         self.functions[func as usize].heat().saturating_sub(last)
+    }
+
+    /// Whether the request for an entry into a loop that seems to be over may be dropped: once only, for a loop that is asked for
+    /// again comes back, and the request may always be late for it.
+    pub fn may_drop_loop(&self, func: u32, index: u32, tier: Tier) -> bool {
+        let bit = request_bit(tier) << DROPPED_SHIFT;
+        let state = self.osr.get(&(func, index));
+        state.is_some_and(|s| s.requests.fetch_or(bit, Ordering::Relaxed) & bit == 0)
     }
 
     /// Nobody asks for the entry any more.

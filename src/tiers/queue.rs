@@ -117,7 +117,7 @@ impl Request {
             return;
         }
         for (func, index) in std::mem::take(&mut self.osr) {
-            if self.is_over(func, index) {
+            if self.is_over(func, index) && self.module.code.may_drop_loop(func, index, self.tier) {
                 self.module.code.withdraw_loop(func, index, self.tier);
                 self.module.code.release_loops(func, self.tier, 0);
             } else {
@@ -406,6 +406,22 @@ mod tests {
         let heat = code.functions[0].heat();
         assert!(!code.begin_loop(0, 0, Tier::Full, heat + 9));
         assert!(code.begin_loop(0, 0, Tier::Full, heat + 10));
+    }
+
+    /// Of two loops that run in turns, the other may run whenever a request is taken. It is dropped once.
+    #[test]
+    fn a_loop_that_comes_back_is_compiled() {
+        let (module, queue) = (loops(), Queue::default());
+        let code = &module.code;
+        for entries in [&[][..], &[(0, 0)]] {
+            charge(&module, Tier::Full, 0, 1);
+            assert!(code.sample_loop(0, 0, Tier::Quick).is_none());
+            queue.push(loop_request(&module, Tier::Full, 0), 1);
+            charge(&module, Tier::Full, 0, 9);
+            assert!(code.sample_loop(0, 1, Tier::Quick).is_none());
+            queue.push(request(&module, Tier::Full, 0), 1);
+            assert_eq!(queue.pop().expect("the function is left").osr, entries);
+        }
     }
 
     #[test]
