@@ -106,7 +106,7 @@ fn link(out: &Path) -> Result<PathBuf, String> {
             .arg(with("-L", &prefix().join("lib")))
             .arg("-Wl,--start-group")
             .args(libraries.split_whitespace())
-            .args(["-Wl,--end-group", "-Wl,-Bstatic", "-lstdc++", "-Wl,-Bdynamic"])
+            .args(["-Wl,--end-group", cxx_library()])
             // There may be no packages for their development.
             .args(["-lm", "-l:libz.so.1", "-l:libzstd.so.1"]),
     )?;
@@ -118,6 +118,13 @@ fn put(library: &Path, place: &Path) -> Result<(), String> {
     fs::hard_link(library, place)
         .or_else(|_| fs::copy(library, place).map(|_| ()))
         .map_err(|error| format!("{}: {error}", place.display()))
+}
+
+/// C++'s library: the static one, if it is installed, for there is less to look up in it.
+fn cxx_library() -> &'static str {
+    // What is not found is given back as it is.
+    let found = output(Command::new("cc").arg("-print-file-name=libstdc++.a")).unwrap_or_default();
+    if Path::new(found.trim()).is_absolute() { "-l:libstdc++.a" } else { "-l:libstdc++.so.6" }
 }
 
 /// The folder with Rust's own lld, under the name that C compilers look for.
