@@ -2,7 +2,11 @@
 //!
 //! Measures: wall clock of fib(25), in each tier, compiled before. Baseline: the same without `Config::count_calls`, which emits nothing. Criterion gets the times; printed besides are the medians of the ratios of calls that followed each other.
 
+#[path = "support/figures.rs"]
+mod figures;
+
 use criterion::{Criterion, criterion_group, criterion_main};
+use figures::median;
 use std::cell::RefCell;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -35,11 +39,6 @@ impl Program {
         self.run.call(&mut self.store, &[Val::I32(DEPTH)]).expect("it does not trap");
         start.elapsed()
     }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 fn calls(c: &mut Criterion) {

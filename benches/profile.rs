@@ -5,7 +5,11 @@
 //! the sampling thread included. Baseline: the same without a profiler. Criterion gets the times of each; printed besides are the medians
 //! of the ratios of runs that followed each other, and of what a sample costs in processor time.
 
+#[path = "support/figures.rs"]
+mod figures;
+
 use criterion::{Criterion, criterion_group, criterion_main};
+use figures::median;
 use std::cell::RefCell;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -52,11 +56,6 @@ impl Program {
         let times = [start.elapsed(), cpu_time() - cpu];
         (times, profiler.map_or(0, |profiler| profiler.samples()))
     }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 /// Programs, arguments, and the strategies under which they are run.

@@ -11,9 +11,12 @@
 //!
 //! It prints a table and writes the same as JSON, to target/tmp/tiered.json.
 
+#[path = "support/figures.rs"]
+mod figures;
 #[path = "support/kernels.rs"]
 mod kernels;
 
+use figures::median;
 use kernels::{KERNELS, Kernel, Loaded};
 use serde_json::json;
 use std::time::Instant;
@@ -68,12 +71,6 @@ fn seconds(run: impl FnOnce() -> i64) -> (f64, i64) {
     let start = Instant::now();
     let result = run();
     (start.elapsed().as_secs_f64(), result)
-}
-
-fn median(mut times: Vec<f64>) -> f64 {
-    times.sort_by(f64::total_cmp);
-    let middle = times.len() / 2;
-    if times.len() % 2 == 1 { times[middle] } else { (times[middle - 1] + times[middle]) / 2.0 }
 }
 
 /// The amount that is this many times as much work as another.

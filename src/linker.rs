@@ -69,10 +69,7 @@ impl OnDemand {
 
     fn find(&self, module: &str, name: &str) -> Option<&Definition> {
         let index = self.index(module, name)?;
-        Some(self.made[index].get_or_init(|| {
-            let func = HostFunc { outside: false, ..(self.make)(index) };
-            Definition::Host(Arc::new(func))
-        }))
+        Some(self.made[index].get_or_init(|| Definition::Host(Arc::new((self.make)(index)))))
     }
 }
 
@@ -158,7 +155,8 @@ impl Linker {
         self.insert(module, name, Definition::Host(Arc::new(func)))
     }
 
-    /// Defines functions of the engine's own, as [`Linker::raw_func`] does, that are made when they are needed.
+    /// Defines functions of the engine's own, as [`Linker::raw_func`] does, that are made when they are needed. They have their own
+    /// checkpoints, and say so ([`HostFunc`]'s `outside`).
     pub(crate) fn raw_funcs(&mut self, functions: OnDemand) -> &mut Self {
         if let Some(names) = self.names.get_mut(functions.module) {
             names.retain(|name, _| !functions.names.contains(&name.as_str()));
@@ -185,7 +183,9 @@ impl Linker {
     pub fn define_unknown_functions(&mut self, module: &Module) -> &mut Self {
         for import in &module.imports {
             let Item::Func(index) = import.item else { continue };
-            if self.defines(&import.module, &import.name) {
+            // Functions of the host have no types of recursion groups.
+            let of_group = module.env.identity(module.env.functions[index as usize]) != 0;
+            if of_group || self.defines(&import.module, &import.name) {
                 continue;
             }
             let missing = format!(

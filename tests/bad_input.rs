@@ -230,6 +230,11 @@ fn imports_that_are_not_called() {
     }
     let global = wat_file(r#"(module (import "env" "g" (global i32)) (func (export "_start")))"#);
     allow(&global, "tiered").expect(1).says(&["unknown import", r#"global "env" "g""#]);
+    let group = wat_file(
+        r#"(module (rec (type $f (func)) (type (func (param i32))))
+          (import "env" "f" (func (type $f))) (func (export "_start")))"#,
+    );
+    allow(&group, "tiered").expect(1).says(&["unknown import", r#"function "env" "f""#]);
     fails(&silent, &["unknown import", "--unknown-imports fail"]);
 }
 

@@ -217,10 +217,10 @@ impl Compiler {
         recipe.hash = emitted::code_hash(&object)?;
         timings.emit = cpu_time() - start;
         step!("emit", timings.emit);
-        let lines = match self.with_lines {
-            true => Some(Lines(emitted::lines(&object)?)),
-            false => None,
-        };
+        // Code is as good without them.
+        let lines = self.with_lines.then(|| emitted::lines(&object)).and_then(|lines| {
+            lines.inspect_err(|error| tracing::debug!(%error, "no lines")).ok().map(Lines)
+        });
         let (recipe, ir_instructions) = (Some(recipe), unit.instructions());
         Ok(Object { bytes: object, symbols, ir_instructions, timings, recipe, lines })
     }

@@ -1,4 +1,4 @@
-//! What a run records for later: a trace, a report, a profile. They are written however the program ends.
+//! What a run records for later: a summary, a trace, a report, a profile. They are written however the program ends.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Write};
@@ -25,6 +25,7 @@ pub fn profile_file(text: &str) -> Result<ProfileFile, UnknownProfileFormat> {
 pub struct Record {
     recorder: Option<TraceRecorder>,
     profiler: Option<Profiler>,
+    summary: Option<PathBuf>,
     trace: Option<PathBuf>,
     report: Option<PathBuf>,
     profiles: Vec<ProfileFile>,
@@ -32,6 +33,7 @@ pub struct Record {
 
 impl Record {
     pub fn new(
+        summary: &Option<PathBuf>,
         trace: &Option<PathBuf>,
         report: &Option<PathBuf>,
         profiles: &[ProfileFile],
@@ -45,7 +47,7 @@ impl Record {
             Profiler::new(config)
         });
         let recorder = (trace.is_some() || report.is_some()).then(TraceRecorder::new);
-        Record { recorder, profiler, trace, report, profiles }
+        Record { recorder, profiler, summary: summary.clone(), trace, report, profiles }
     }
 
     /// What is to hear the tiers' events, if a trace is wanted.
@@ -53,63 +55,62 @@ impl Record {
         self.recorder.as_ref()
     }
 
+    /// Whether the program is to be watched.
     pub fn is_wanted(&self) -> bool {
         self.recorder.is_some() || self.profiler.is_some()
     }
 
     /// Makes the files before the program runs: what cannot be written is not worth the wait. None of them is the program's, or another's.
     pub fn begin(self, program: &Path) -> Result<Recording, String> {
-        let mut files = Files(Vec::new());
-        if let Ok(program) = std::fs::metadata(program) {
-            files.add("program", &program).map_err(|error| error.to_string())?;
-        }
-        let Record { recorder, profiler, trace, report, profiles } = self;
+        let mut files = Files(vec![("program", program.to_owned())]);
+        let Record { recorder, profiler, summary, trace, report, profiles } = self;
+        let summary = summary.map(|path| files.create("summary", path)).transpose()?;
         let trace = trace.map(|path| files.create("trace", path)).transpose()?;
         let report = report.map(|path| files.create("report", path)).transpose()?;
         let profiles = profiles
             .into_iter()
             .map(|ProfileFile(path, format)| Ok((format, files.create("profile", path)?)))
             .collect::<Result<_, String>>()?;
-        Ok(Recording { recorder, profiler, trace, report, profiles })
+        Ok(Recording { recorder, profiler, summary, trace, report, profiles })
     }
 }
 
-/// Files that are in use: what they are, and the system's numbers of them.
-struct Files(Vec<(&'static str, (u64, u64))>);
+/// Files that are in use, by what they are.
+struct Files(Vec<(&'static str, PathBuf)>);
 
 impl Files {
     /// Makes a file, which is no other's.
     fn create(&mut self, what: &'static str, path: PathBuf) -> Result<(PathBuf, File), String> {
-        let made = || {
-            // What is in it goes only when it is known to be none of the others.
-            let file = File::options().write(true).create(true).truncate(false).open(&path)?;
-            let about = file.metadata()?;
-            self.add(what, &about)?;
-            if about.is_file() {
-                file.set_len(0)?;
-            }
-            Ok(file)
-        };
-        let file = { made }().map_err(|error: io::Error| cannot_write(what, &path, &error))?;
+        let file = self.open(&path).map_err(|error| cannot_write(what, &path, &error))?;
+        self.0.push((what, path.clone()));
         Ok((path, file))
     }
 
-    fn add(&mut self, what: &'static str, about: &Metadata) -> io::Result<()> {
-        let numbers = (about.dev(), about.ino());
+    /// Opens a file. What is in it goes only when it is known to be none of the others.
+    fn open(&self, path: &Path) -> io::Result<File> {
+        let file = File::options().write(true).create(true).truncate(false).open(path)?;
+        let about = file.metadata()?;
         if about.is_file() {
-            if let Some((other, _)) = self.0.iter().find(|(_, known)| *known == numbers) {
+            if let Some((other, _)) = self.0.iter().find(|(_, known)| leads_to(known, &about)) {
                 return Err(io::Error::other(format!("the {other} is the same file")));
             }
-            self.0.push((what, numbers));
+            file.set_len(0)?;
         }
-        Ok(())
+        Ok(file)
     }
+}
+
+/// Whether a path leads to this file, by the system's numbers.
+pub fn leads_to(path: &Path, file: &Metadata) -> bool {
+    std::fs::metadata(path)
+        .is_ok_and(|found| (found.dev(), found.ino()) == (file.dev(), file.ino()))
 }
 
 /// What is being recorded.
 pub struct Recording {
     recorder: Option<TraceRecorder>,
     profiler: Option<Profiler>,
+    summary: Option<(PathBuf, File)>,
     trace: Option<(PathBuf, File)>,
     report: Option<(PathBuf, File)>,
     profiles: Vec<(ProfileFormat, (PathBuf, File))>,
@@ -127,12 +128,19 @@ impl Recording {
         self.recorder.is_some()
     }
 
-    /// Writes it all. What cannot be written does not keep the rest from being written.
-    pub fn end(self, about: &serde_json::Map<String, serde_json::Value>) -> Result<(), String> {
+    /// Writes it all, and gives the errors. What cannot be written does not keep the rest from being written.
+    pub fn end(
+        self,
+        about: &serde_json::Map<String, serde_json::Value>,
+        summary: impl FnOnce() -> String,
+    ) -> Vec<String> {
         let mut failed = Vec::new();
         let mut note = |what: &str, path: &Path, written: io::Result<()>| {
             failed.extend(written.err().map(|error| cannot_write(what, path, &error)));
         };
+        if let Some((path, mut file)) = self.summary {
+            note("summary", &path, file.write_all(summary().as_bytes()));
+        }
         if let (Some(recorder), Some((path, mut file))) = (&self.recorder, self.trace) {
             note("trace", &path, recorder.write_chrome(&mut file, about));
         }
@@ -150,11 +158,11 @@ impl Recording {
                 note("profile", &path, written);
             }
         }
-        if failed.is_empty() { Ok(()) } else { Err(failed.join("\nupdraft: ")) }
+        failed
     }
 }
 
-pub fn cannot_write(what: &str, path: &Path, error: &io::Error) -> String {
+fn cannot_write(what: &str, path: &Path, error: &io::Error) -> String {
     format!("cannot write the {what} {}: {error}", path.display())
 }
 

@@ -1,8 +1,8 @@
 //! `updraft report`.
 
+use super::record::leads_to;
 use super::{fail, print_out};
 use std::fs::File;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -17,7 +17,7 @@ pub struct Args {
 
 pub fn main(args: &Args) -> i32 {
     let output = args.output.clone().unwrap_or_else(|| args.file.with_extension("html"));
-    if same_file(&args.file, &output) {
+    if std::fs::metadata(&output).is_ok_and(|about| leads_to(&args.file, &about)) {
         return fail(&format!("the report would replace its trace {}", output.display()));
     }
     let file = match File::open(&args.file) {
@@ -35,11 +35,6 @@ pub fn main(args: &Args) -> i32 {
         }
         Err(error) => fail(&error),
     }
-}
-
-fn same_file(one: &Path, other: &Path) -> bool {
-    let numbers = |path| std::fs::metadata(path).map(|about| (about.dev(), about.ino())).ok();
-    numbers(one).is_some_and(|known| numbers(other) == Some(known))
 }
 
 /// Writes a page.

@@ -1,7 +1,7 @@
 //! `updraft run`.
 
-use super::record::{Interrupts, ProfileFile, Record, cannot_write, profile_file};
-use super::{exit, fail, print_err, print_out};
+use super::record::{Interrupts, ProfileFile, Record, profile_file};
+use super::{FAILURE, exit, fail, print_err, print_out};
 use clap::ValueEnum;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -243,7 +243,7 @@ impl Args {
 
     /// What is to be recorded.
     pub fn record(&self) -> Record {
-        Record::new(&self.trace, &self.report, &self.profile, || {
+        Record::new(&self.stats_file, &self.trace, &self.report, &self.profile, || {
             let mut config = ProfileConfig::default();
             config.rate = self.profile_rate;
             config.waits = self.profile_waits;
@@ -318,17 +318,13 @@ fn run(args: &Args, record: Record, interrupts: Option<Interrupts>) -> i32 {
     if let Some(format) = args.stats {
         print_stats(&observer, format);
     }
-    let summary = args.stats_file.as_ref().map_or(Ok(()), |path| {
-        let written = std::fs::write(path, stats_text(&observer, &times));
-        written.map_err(|error| cannot_write("summary", path, &error))
-    });
-    let recorded = recording.end(&about(args, &engine, &observer, code));
-    let mut failed = None;
-    for error in [summary, recorded].into_iter().filter_map(Result::err) {
-        failed = Some(fail(&error));
+    let failed =
+        recording.end(&about(args, &engine, &observer, code), || stats_text(&observer, &times));
+    for error in &failed {
+        fail(error);
     }
-    if let Some(failed) = failed {
-        return failed;
+    if !failed.is_empty() {
+        return FAILURE;
     }
     // The process ends now, and takes all of it along.
     std::mem::forget((engine, module, observer));

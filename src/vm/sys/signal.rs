@@ -341,7 +341,7 @@ unsafe fn take_sample(thread: &ThreadState, registers: &[libc::greg_t; 23]) {
         }
     } else if sampled.wanted.load(Relaxed) == sample::ASKED && !thread.ctx.is_null() {
         sampled.wanted.store(sample::DUE, Relaxed);
-        // The first parameter of the interpreter's handlers.
+        // The first parameter of the interpreter's handlers, where one jumps to the next; in a loop of calls, anything.
         sampled.due_at.store(registers[libc::REG_RDI as usize] as usize, Relaxed);
         // SAFETY: `set_current`'s promise.
         let budget = unsafe { (*thread.ctx).budget.get() };
